@@ -1,0 +1,33 @@
+//! The only reader of the system's clocks.
+
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::lifecycle::time::{Moment, Timestamp};
+
+/// Returns what both clocks say: wall time, and time since boot with what the machine slept.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+pub fn now() -> Moment {
+    // Through the C library, so that a test can fake the wall clock under an unchanged boot clock.
+    let wall = match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |millis| -millis),
+    };
+    let since_boot = clock_gettime(ClockId::Boottime);
+    let uptime = since_boot.tv_sec.saturating_mul(1000).saturating_add(since_boot.tv_nsec / 1_000_000);
+    Moment { wall: Timestamp::from_millis(wall), boot: boot(), uptime }
+}
+
+/// Returns a number that is the same for all of one boot and differs between boots.
+fn boot() -> u64 {
+    static BOOT: OnceLock<u64> = OnceLock::new();
+    *BOOT.get_or_init(|| {
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let hex: String = id.chars().filter(char::is_ascii_hexdigit).take(15).collect();
+        // Where the kernel does not tell, every start counts as a boot of its own: waits then go by
+        // wall time, which is what they would do after a reboot.
+        u64::from_str_radix(&hex, 16).unwrap_or_else(|_| u64::from(std::process::id()) | 1 << 63)
+    })
+}

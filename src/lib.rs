@@ -1,0 +1,4 @@
+//! Snapkeep keeps snapshots by policy.
+
+pub mod clock;
+pub mod lifecycle;

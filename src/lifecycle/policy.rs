@@ -1,0 +1,204 @@
+//! A policy as the decisions see it: valid by construction, made by `config` from what people
+//! wrote.
+
+use std::fmt;
+
+use super::date_format::DateFormat;
+use super::schedule::Schedule;
+use super::time::Span;
+
+/// Identifies one version of what was written: a hash of the policy's text and of the repository's.
+/// An identical rewrite has the same revision and is no edit (S19).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub Box<str>);
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What to snapshot, when, what to keep, whom to tell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// The file's stem.
+    pub name: Box<str>,
+    /// The version of the text this was made from.
+    pub revision: Revision,
+    /// `uid` in the file: keeps the identity over a rename (S23).
+    pub uid: Option<Box<str>>,
+    /// What people say it is for.
+    pub description: Option<Box<str>>,
+    /// Whether triggers run at all.
+    pub enabled: bool,
+    /// Without it nothing is made.
+    pub creation: Option<CreationRule>,
+    /// Without it nothing is ever deleted.
+    pub deletion: Option<DeletionRule>,
+    /// The repository's name.
+    pub repository: Box<str>,
+    /// How the trigger's date is written in names.
+    pub date_format: DateFormat,
+    /// Labels for every snapshot, beside our stamp, by key. A map for the usual one or two takes the
+    /// room of eleven.
+    pub metadata: Box<[(Box<str>, Box<str>)]>,
+    /// Whom to tell what.
+    pub notification: Notification,
+}
+
+/// When and how snapshots are made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreationRule {
+    /// When.
+    pub pace: Pace,
+    /// Whether a snapshot with unreadable parts counts as made.
+    pub partial: bool,
+}
+
+/// When and what is deleted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeletionRule {
+    /// When.
+    pub pace: Pace,
+    /// What to keep.
+    pub condition: Condition,
+}
+
+/// What both workflows have: a schedule, and how hard to try.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pace {
+    /// When to run, spread included.
+    pub schedule: Schedule,
+    /// The whole run's limit, so that every wait ends. 24 h unless given.
+    pub time_limit: Span,
+    /// What to do about triggers that passed while nobody was there (S2).
+    pub catch_up: CatchUp,
+    /// What to do with a trigger that meets a run in flight (S6).
+    pub on_overlap: OnOverlap,
+    /// How many further attempts after the first. 3 unless given.
+    pub retry_count: u32,
+}
+
+/// What becomes of missed triggers (S1, S2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CatchUp {
+    /// The latest one runs once; with a bound, only if it is not older than that.
+    Once {
+        /// `catch_up_within`.
+        within: Option<Span>,
+    },
+    /// They are counted and shown, nothing more.
+    Never,
+}
+
+/// What becomes of a trigger that meets a run in flight (S6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnOverlap {
+    /// It is consumed and recorded as skipped.
+    Skip,
+    /// The newest such trigger runs when the run in flight has settled.
+    QueueOne,
+}
+
+/// What to keep. Valid by construction: `max_count >= min_count >= 1`, at least one maximum (G10).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    max_age: Option<Span>,
+    max_count: Option<u32>,
+    min_count: u32,
+}
+
+/// Why a condition means nothing. Completes "failed to accept the condition".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadCondition {
+    /// Neither maximum: nothing would ever be deleted.
+    #[error("neither max_age nor max_count is given")]
+    Nothing,
+    /// Zero kept is not a condition (G10).
+    #[error("max_count is zero")]
+    MaxCountZero,
+    /// Zero kept is not a condition (G10).
+    #[error("min_count is zero")]
+    MinCountZero,
+    /// They contradict each other.
+    #[error("min_count is larger than max_count")]
+    MinAboveMax,
+}
+
+impl Condition {
+    /// Accepts a condition that makes sense; `min_count` is 1 unless given.
+    pub fn new(
+        max_age: Option<Span>,
+        max_count: Option<u32>,
+        min_count: Option<u32>,
+    ) -> Result<Condition, BadCondition> {
+        let min_count = min_count.unwrap_or(1);
+        if max_age.is_none() && max_count.is_none() {
+            return Err(BadCondition::Nothing);
+        }
+        if max_count == Some(0) {
+            return Err(BadCondition::MaxCountZero);
+        }
+        if min_count == 0 {
+            return Err(BadCondition::MinCountZero);
+        }
+        if max_count.is_some_and(|max_count| min_count > max_count) {
+            return Err(BadCondition::MinAboveMax);
+        }
+        Ok(Condition { max_age, max_count, min_count })
+    }
+
+    /// Snapshots strictly older than this are old.
+    pub fn max_age(&self) -> Option<&Span> {
+        self.max_age.as_ref()
+    }
+
+    /// At most so many good snapshots stay.
+    pub fn max_count(&self) -> Option<u32> {
+        self.max_count
+    }
+
+    /// So many good snapshots stay whatever their age. At least 1.
+    pub fn min_count(&self) -> u32 {
+        self.min_count
+    }
+}
+
+/// Whom to tell what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notification {
+    /// Channel names; none means nobody is told.
+    pub channels: Vec<Box<str>>,
+    /// Tell of snapshots made.
+    pub creation: bool,
+    /// Tell of snapshots deleted.
+    pub deletion: bool,
+    /// Tell of failures. True unless switched off: silence is the commonest complaint.
+    pub failure: bool,
+    /// Tell of time limits passed. True unless switched off.
+    pub time_limit_exceeded: bool,
+}
+
+impl Default for Notification {
+    fn default() -> Notification {
+        Notification {
+            channels: Vec::new(),
+            creation: false,
+            deletion: false,
+            failure: true,
+            time_limit_exceeded: true,
+        }
+    }
+}
+
+impl Policy {
+    /// A name is `[a-z0-9][a-z0-9._-]{0,127}` without `..`: it begins every snapshot's name.
+    pub fn is_name(name: &str) -> bool {
+        let mut bytes = name.bytes();
+        let first = bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        first
+            && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
+            && name.len() <= 128
+            && !name.contains("..")
+    }
+}

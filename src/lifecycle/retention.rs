@@ -1,0 +1,385 @@
+//! What to keep: a verdict with its reason for every snapshot.
+//!
+//! The order is fixed: **protect**, then `max_age`, then `max_count`. (Thinning by hour, day, week …
+//! belongs between the first two.) Where every snapshot is ours, good and datable, the condemned set
+//! is OpenSearch's. Elsewhere this rule keeps more:
+//!
+//! - Only *good* snapshots count towards anything, and the newest of them stays whatever the policy
+//!   says (G4, G5). A failure can neither fill `max_count` nor satisfy `min_count`.
+//! - What is not ours by its stamp, is listed in contradiction to itself, is being made, is in use,
+//!   cannot be dated, or is dated ahead of now is never condemned, and all of these but those in use
+//!   count for nothing (G3, G8).
+//! - A snapshot that is not good is cleaned up once good ones have taken its place: with `max_age`,
+//!   when it is older than that and a newer good one exists; with `max_count` alone, when `max_count`
+//!   good ones are newer, so that it goes no earlier than a good one of its age would.
+//!
+//! Age is counted from the time of a snapshot's data, in whole milliseconds; strictly older is old.
+//! Of two with the same time the one whose name comes first counts as the older, as in OpenSearch.
+
+mod words;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::policy::Condition;
+use super::snapshot::{Snapshot, Status, label};
+use super::time::{Span, Timestamp};
+
+/// Whose snapshots are ours to judge: the stamp decides, never a name's prefix (G8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// This installation.
+    pub installation: Box<str>,
+    /// The policy's uid.
+    pub policy_uid: Box<str>,
+}
+
+/// What is to become of a snapshot, and why. `Display` is the reason as a phrase, [`Verdict::code`]
+/// one stable word for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It stays.
+    Keep(Keep),
+    /// It goes.
+    Condemn(Condemn),
+}
+
+/// Why a snapshot stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Not stamped by this installation for this policy (G8).
+    Foreign(Whose),
+    /// Listed more than once under its id or, among our own, its name: what a deletion would hit is
+    /// unclear, so nothing of it is condemned and nothing of it counts (G8, G9).
+    Ambiguous {
+        /// How many entries share the id or the name.
+        entries: u32,
+    },
+    /// Being made.
+    Running,
+    /// In use, in the driver's words.
+    InUse {
+        /// By what.
+        by: String,
+    },
+    /// The driver cannot date it, or dates it at or before 1970, which is what a blank date reads as
+    /// (G3, G10).
+    Undatable,
+    /// Dated more than five minutes ahead of now (G3).
+    FutureDated {
+        /// How far ahead.
+        ahead_ms: i64,
+    },
+    /// The newest good one, whatever the policy says (G5).
+    NewestGood,
+    /// Among the newest `min_count` good ones.
+    Minimum {
+        /// Its place among the good ones; the newest is 1.
+        place: u32,
+        /// What the policy says.
+        min_count: u32,
+    },
+    /// Not old, and within `max_count`.
+    WithinCondition {
+        /// Its age.
+        age_ms: i64,
+        /// Its place among the good ones; the newest is 1.
+        place: u32,
+    },
+    /// Not good, and not to be cleaned up yet (G4).
+    FailedButRecent {
+        /// Its age.
+        age_ms: i64,
+        /// What is missing for it to go.
+        until: Until,
+    },
+}
+
+/// Whose a snapshot is that is not this policy's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whose {
+    /// It has no stamp, or half of one.
+    Nobody,
+    /// Another installation's.
+    AnotherInstallation,
+    /// Another policy's of this installation.
+    AnotherPolicy,
+    /// Its stamp names this policy and not this installation: a copy, or a forgery.
+    Contradictory,
+}
+
+/// What is missing for a snapshot that is not good to be cleaned up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// It is not older than `max_age`.
+    MaxAge(Span),
+    /// There is no newer good one.
+    NewerGood,
+    /// Fewer than `max_count` good ones are newer.
+    MaxCount {
+        /// How many are.
+        newer: u32,
+        /// What the policy says.
+        max_count: u32,
+    },
+}
+
+/// Why a snapshot goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condemn {
+    /// Strictly older than `max_age`.
+    OlderThanMaxAge {
+        /// Its age.
+        age_ms: i64,
+        /// What the policy says.
+        max_age: Span,
+    },
+    /// `max_count` good ones are newer.
+    BeyondMaxCount {
+        /// Its place among the good ones; the newest is 1.
+        place: u32,
+        /// What the policy says.
+        max_count: u32,
+    },
+    /// Not good, older than `max_age`, and a newer good one exists (G4).
+    FailedAndOld {
+        /// Its age.
+        age_ms: i64,
+        /// What the policy says.
+        max_age: Span,
+    },
+    /// Not good, `max_count` good ones are newer, and the policy has no `max_age` (G4).
+    FailedAndReplaced {
+        /// How many good ones are newer.
+        newer: u32,
+        /// What the policy says.
+        max_count: u32,
+    },
+}
+
+impl Verdict {
+    /// Whether it goes.
+    pub fn is_condemned(&self) -> bool {
+        match self {
+            Verdict::Keep(_) => false,
+            Verdict::Condemn(_) => true,
+        }
+    }
+}
+
+/// Clocks of hosts differ; a snapshot dated further ahead than this is not believed (G3).
+pub const AHEAD_MAX_MS: i64 = 5 * 60_000;
+
+impl Owner {
+    /// Returns whose a snapshot is, `None` when it is this owner's.
+    pub fn whose_else(&self, snapshot: &Snapshot) -> Option<Whose> {
+        let installation = snapshot.labels.get(label::INSTALLATION);
+        let policy_uid = snapshot.labels.get(label::POLICY_UID);
+        match (installation, policy_uid) {
+            (Some(installation), Some(uid)) if **installation == *self.installation => {
+                if **uid == *self.policy_uid {
+                    None
+                } else {
+                    Some(Whose::AnotherPolicy)
+                }
+            }
+            (_, Some(uid)) if **uid == *self.policy_uid => Some(Whose::Contradictory),
+            (Some(installation), _) if **installation != *self.installation => Some(Whose::AnotherInstallation),
+            (Some(_) | None, Some(_) | None) => Some(Whose::Nobody),
+        }
+    }
+}
+
+/// Returns a verdict for every snapshot, in the order given. Which verdict one gets does not depend
+/// on that order. Takes n log n time.
+pub fn judge(owner: &Owner, condition: &Condition, snapshots: &[Snapshot], now: Timestamp) -> Vec<Verdict> {
+    let series = Series::of(owner, condition, snapshots, now);
+    (0..snapshots.len()).map(|index| series.verdict(index)).collect()
+}
+
+/// A listing, and what there is to know about the whole of it before one snapshot can be judged.
+pub(super) struct Series<'a> {
+    condition: &'a Condition,
+    snapshots: &'a [Snapshot],
+    now: Timestamp,
+    /// Whose each is, when it is not ours.
+    whose: Vec<Option<Whose>>,
+    /// How many entries share the identity of each, itself included.
+    entries: Vec<u32>,
+    /// For each good one that counts, how many good ones are newer.
+    newer: Vec<u32>,
+    /// The times of the good ones that count, newest first.
+    good: Vec<Timestamp>,
+    /// How many ids are ours.
+    own: u32,
+}
+
+/// Where a snapshot lies in time.
+enum Dated {
+    Undatable,
+    Ahead { ahead_ms: i64 },
+    At(Timestamp),
+}
+
+fn dated(snapshot: &Snapshot, now: Timestamp) -> Dated {
+    match snapshot.taken_at {
+        None => Dated::Undatable,
+        Some(at) if at <= Timestamp::EPOCH => Dated::Undatable,
+        Some(at) if at.since(now) > AHEAD_MAX_MS => Dated::Ahead { ahead_ms: at.since(now) },
+        Some(at) => Dated::At(at),
+    }
+}
+
+impl<'a> Series<'a> {
+    pub(super) fn of(owner: &Owner, condition: &'a Condition, snapshots: &'a [Snapshot], now: Timestamp) -> Series<'a> {
+        let whose: Vec<Option<Whose>> = snapshots.iter().map(|snapshot| owner.whose_else(snapshot)).collect();
+        let is_own = |index: usize| whose[index].is_none();
+        let mut entries = vec![1; snapshots.len()];
+        let mut own = 0;
+        for_each_equal(
+            snapshots,
+            |_| true,
+            |snapshot| &snapshot.id,
+            |same| {
+                own += u32::from(same.iter().any(|index| is_own(*index)));
+                same.iter().for_each(|index| entries[*index] = count(same));
+            },
+        );
+        for_each_equal(
+            snapshots,
+            is_own,
+            |snapshot| &snapshot.name,
+            |same| {
+                same.iter().for_each(|index| entries[*index] = entries[*index].max(count(same)));
+            },
+        );
+
+        let counts = |index: usize| is_own(index) && entries[index] == 1 && snapshots[index].status == Status::Good;
+        let mut order: Vec<(Timestamp, usize)> = Vec::new();
+        for (index, snapshot) in snapshots.iter().enumerate().filter(|(index, _)| counts(*index)) {
+            if let Dated::At(at) = dated(snapshot, now) {
+                order.push((at, index));
+            }
+        }
+        order.sort_unstable_by(|(at, index), (other_at, other)| {
+            other_at.cmp(at).then_with(|| snapshots[*other].name.cmp(&snapshots[*index].name))
+        });
+
+        let mut newer = vec![0; snapshots.len()];
+        for (place, (_, index)) in (0..).zip(&order) {
+            newer[*index] = place;
+        }
+        let good = order.into_iter().map(|(at, _)| at).collect();
+        Series { condition, snapshots, now, whose, entries, newer, good, own }
+    }
+
+    /// Returns how many of the ids listed are ours.
+    pub(super) fn own(&self) -> u32 {
+        self.own
+    }
+
+    /// Returns the verdict on the snapshot at `index`.
+    pub(super) fn verdict(&self, index: usize) -> Verdict {
+        let snapshot = &self.snapshots[index];
+        // Protect. What is held by name will join here.
+        if let Some(whose) = self.whose[index] {
+            return Verdict::Keep(Keep::Foreign(whose));
+        }
+        if self.entries[index] > 1 {
+            return Verdict::Keep(Keep::Ambiguous { entries: self.entries[index] });
+        }
+        if snapshot.status == Status::Running {
+            return Verdict::Keep(Keep::Running);
+        }
+        if let Some(by) = &snapshot.in_use {
+            return Verdict::Keep(Keep::InUse { by: by.clone() });
+        }
+        let at = match dated(snapshot, self.now) {
+            Dated::Undatable => return Verdict::Keep(Keep::Undatable),
+            Dated::Ahead { ahead_ms } => return Verdict::Keep(Keep::FutureDated { ahead_ms }),
+            Dated::At(at) => at,
+        };
+        let age_ms = self.now.since(at).max(0);
+        match snapshot.status {
+            Status::Good => judge_good(self.condition, self.newer[index], age_ms),
+            Status::Partial | Status::Failed | Status::Running => {
+                let newer = self.good.partition_point(|good| *good > at);
+                judge_failed(self.condition, u32::try_from(newer).unwrap_or(u32::MAX), age_ms)
+            }
+        }
+    }
+}
+
+/// The rule for a good one than which `newer` good ones are newer.
+fn judge_good(condition: &Condition, newer: u32, age_ms: i64) -> Verdict {
+    let place = newer.saturating_add(1);
+    if newer == 0 {
+        return Verdict::Keep(Keep::NewestGood);
+    }
+    if newer < condition.min_count() {
+        return Verdict::Keep(Keep::Minimum { place, min_count: condition.min_count() });
+    }
+    // Thinning comes here.
+    if let Some(max_age) = condition.max_age().filter(|max_age| age_ms > max_age.millis()) {
+        return Verdict::Condemn(Condemn::OlderThanMaxAge { age_ms, max_age: max_age.clone() });
+    }
+    if let Some(max_count) = condition.max_count().filter(|max_count| newer >= *max_count) {
+        return Verdict::Condemn(Condemn::BeyondMaxCount { place, max_count });
+    }
+    Verdict::Keep(Keep::WithinCondition { age_ms, place })
+}
+
+/// The rule for one that is not good and than which `newer` good ones are newer.
+fn judge_failed(condition: &Condition, newer: u32, age_ms: i64) -> Verdict {
+    let keep = |until| Verdict::Keep(Keep::FailedButRecent { age_ms, until });
+    if newer == 0 {
+        return keep(Until::NewerGood);
+    }
+    match (condition.max_age(), condition.max_count()) {
+        (Some(max_age), _) if age_ms > max_age.millis() => {
+            Verdict::Condemn(Condemn::FailedAndOld { age_ms, max_age: max_age.clone() })
+        }
+        (Some(max_age), _) => keep(Until::MaxAge(max_age.clone())),
+        (None, Some(max_count)) if newer >= max_count => {
+            Verdict::Condemn(Condemn::FailedAndReplaced { newer, max_count })
+        }
+        (None, Some(max_count)) => keep(Until::MaxCount { newer, max_count }),
+        // A condition has a maximum; were there none, nothing would go.
+        (None, None) => keep(Until::NewerGood),
+    }
+}
+
+fn count(same: &[usize]) -> u32 {
+    u32::try_from(same.len()).unwrap_or(u32::MAX)
+}
+
+/// Calls `each` with the places of all snapshots that share a key, for every key among those that
+/// take part.
+///
+/// Keys are told apart by a hash first: ids are long and names begin alike, which makes a sort by
+/// text several times slower than all the rest.
+fn for_each_equal(
+    snapshots: &[Snapshot],
+    takes_part: impl Fn(usize) -> bool,
+    key: impl Fn(&Snapshot) -> &String,
+    mut each: impl FnMut(&[usize]),
+) {
+    let key = |index: usize| key(&snapshots[index]);
+    let mut order: Vec<(u64, usize)> = (0..snapshots.len())
+        .filter(|index| takes_part(*index))
+        .map(|index| {
+            // Of fixed seed, so the same listing always takes the same way.
+            let mut hasher = DefaultHasher::new();
+            key(index).hash(&mut hasher);
+            (hasher.finish(), index)
+        })
+        .collect();
+    order.sort_unstable_by(|(hash, index), (other_hash, other)| {
+        hash.cmp(other_hash).then_with(|| key(*index).cmp(key(*other)))
+    });
+    let mut same = Vec::new();
+    for equal in order.chunk_by(|(hash, index), (other_hash, other)| hash == other_hash && key(*index) == key(*other)) {
+        same.clear();
+        same.extend(equal.iter().map(|(_, index)| *index));
+        each(&same);
+    }
+}

@@ -1,0 +1,10 @@
+//! Everything that is tested from outside, as one program.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests measure how long the outside takes; what they test gets its time as an argument"
+)]
+
+mod machines;
+mod retention;
+mod traps;
