@@ -1,4 +1,5 @@
 //! Snapkeep keeps snapshots by policy.
 
 pub mod clock;
+pub mod config;
 pub mod lifecycle;

@@ -7,4 +7,5 @@
 
 mod machines;
 mod retention;
+mod schedule;
 mod traps;
