@@ -5,6 +5,8 @@
     reason = "tests measure how long the outside takes; what they test gets its time as an argument"
 )]
 
+mod journal_contract;
+mod journal_format;
 mod machines;
 mod retention;
 mod schedule;

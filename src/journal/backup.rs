@@ -1,0 +1,156 @@
+//! Copies of the journal, made while it is in use, and the way back from one.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use super::check::{self, Depth};
+use super::error::{ErrorKind, JournalError, OpenError};
+use super::lock::Lock;
+use super::migrate::{self, MIGRATIONS};
+use super::{FILE, open};
+use crate::lifecycle::time::Timestamp;
+
+/// Where copies are kept in a state directory.
+const FOLDER: &str = "backups";
+/// What a copy's name begins with; its time in UTC follows, so that names sort by age.
+const PREFIX: &str = "journal-";
+/// What a copy's name ends with.
+const SUFFIX: &str = ".db";
+/// A week of daily copies: long enough to notice, short enough to forget.
+const KEPT: usize = 7;
+
+/// Copies the journal of a state directory into its `backups`, checks the copy, and deletes copies
+/// beyond the last seven. Returns the copy's path. Works beside a running daemon and delays no
+/// commit; no copy is deleted before the new one has been read back.
+pub fn backup(state_directory: &Path, now: Timestamp) -> Result<PathBuf, OpenError> {
+    let connection = open::reader(&state_directory.join(FILE))?;
+    let folder = folder(state_directory)?;
+    let path = folder.join(format!("{PREFIX}{}{SUFFIX}", now.compact()));
+    copy(&connection, &path)?;
+    let kept = backups(state_directory)?;
+    for old in kept.iter().take(kept.len().saturating_sub(KEPT)) {
+        // A step back of the clock must not make the newest copy look like the oldest.
+        if *old != path {
+            fs::remove_file(old).map_err(|error| JournalError::file("remove", old, error))?;
+        }
+    }
+    Ok(path)
+}
+
+/// Returns the copies in a state directory, oldest first.
+pub fn backups(state_directory: &Path) -> Result<Vec<PathBuf>, JournalError> {
+    let folder = state_directory.join(FOLDER);
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(JournalError::file("read", &folder, error)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| JournalError::file("read", &folder, error))?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX)) {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Puts a copy in the place of the journal, while no daemon runs. Returns where the journal that
+/// was there has been put, if there was one; it is kept. Nothing in the copy is changed.
+pub fn restore(state_directory: &Path, file: &Path, now: Timestamp) -> Result<Option<PathBuf>, OpenError> {
+    open::directory(state_directory)?;
+    let mut lock = Lock::take(state_directory)?;
+    // A copy of the copy: it may be somebody's live file, or lie on another disk.
+    let fresh = state_directory.join(format!("{FILE}.restoring"));
+    let source = open::reader(file)?;
+    if migrate::schema(&source, MIGRATIONS)? == 0 {
+        return Err(OpenError::Corrupt(format!("{} holds no journal", file.display())));
+    }
+    check::refuse_damaged(&source, Depth::Whole)?;
+    copy(&source, &fresh)?;
+    drop(source);
+
+    let current = state_directory.join(FILE);
+    let aside = folder(state_directory)?.join(format!("replaced-{}{SUFFIX}", now.compact()));
+    let mut kept = None;
+    // The log first: a file without its log is older, a log without its file is nothing.
+    for ending in ["-wal", "-shm", ""] {
+        let (from, to) = (with_ending(&current, ending), with_ending(&aside, ending));
+        match fs::rename(&from, &to) {
+            Ok(()) if ending.is_empty() => kept = Some(to),
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(JournalError::file("put aside", &from, error).into()),
+        }
+    }
+    fs::rename(&fresh, &current).map_err(|error| JournalError::file("put in place", &current, error))?;
+    open::sync_directory(state_directory)?;
+    lock.remember_journal()?;
+    Ok(kept)
+}
+
+/// Copies a journal before its schema is changed. One copy for each schema, however often the
+/// change is begun.
+pub(super) fn before_migration(
+    connection: &Connection,
+    state_directory: &Path,
+    schema: u32,
+) -> Result<PathBuf, OpenError> {
+    let path = folder(state_directory)?.join(format!("schema-{schema:04}{SUFFIX}"));
+    copy(connection, &path)?;
+    Ok(path)
+}
+
+/// Writes a copy that is whole, checked and durable, or none.
+fn copy(connection: &Connection, to: &Path) -> Result<(), OpenError> {
+    let part = with_ending(to, ".part");
+    let written = write(connection, &part).and_then(|()| {
+        fs::rename(&part, to).map_err(|error| JournalError::file("put in place", to, error))?;
+        Ok(open::sync_directory(to.parent().unwrap_or(Path::new(".")))?)
+    });
+    if written.is_err() {
+        // What is left of it is of no use; the error that matters is the first.
+        let _ = fs::remove_file(&part);
+    }
+    written
+}
+
+fn write(connection: &Connection, part: &Path) -> Result<(), OpenError> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(part)
+        .map_err(|error| JournalError::file("open", part, error))?;
+    let Some(name) = part.to_str() else {
+        let text = format!("{} is not a name SQLite can take", part.display());
+        return Err(JournalError::new(ErrorKind::Other, text).into());
+    };
+    connection.execute("vacuum into ?1", [name]).map_err(JournalError::from)?;
+    file.sync_all().map_err(|error| JournalError::file("sync", part, error))?;
+    drop(file);
+    let copy = open::file_for_reading(part)?;
+    check::refuse_damaged(&copy, Depth::Quick)
+}
+
+fn folder(state_directory: &Path) -> Result<PathBuf, JournalError> {
+    let folder = state_directory.join(FOLDER);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .map_err(|error| JournalError::file("make", &folder, error))?;
+    Ok(folder)
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}

@@ -1,0 +1,441 @@
+//! What can be written into the journal, and what comes back out of it: decisions, not tables.
+
+use crate::lifecycle::creation::Creation;
+use crate::lifecycle::deletion::Deletion;
+use crate::lifecycle::plan::{Plan, Target};
+use crate::lifecycle::policy::Revision;
+use crate::lifecycle::time::{Moment, Timestamp};
+use crate::lifecycle::workflow::{Cause, Ending, Kind, Outcome, Trigger, Workflow};
+
+/// One thing a commit makes true. A commit writes all of its changes or none.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// A policy is known from here on. Its workflows begin with the states given, at version 1.
+    Adopt(Adoption),
+    /// A policy's file is gone. Its rows stay for history; its name is free for a new policy, which
+    /// inherits nothing.
+    Retire {
+        /// Which.
+        policy_uid: Box<str>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A policy goes on under another name (S23).
+    Rename {
+        /// Which.
+        policy_uid: Box<str>,
+        /// Its name from here on; no other living policy has it.
+        name: Box<str>,
+    },
+    /// A policy is stopped or started by command.
+    Pause {
+        /// Which.
+        policy_uid: Box<str>,
+        /// Stopped, or started.
+        paused: bool,
+    },
+    /// Another version of a policy is in force.
+    Revise {
+        /// Which policy.
+        policy_uid: Box<str>,
+        /// Which version.
+        revision: Revision,
+    },
+    /// A workflow's state. `version` is the version it replaces; another one in the journal means
+    /// that somebody else writes, and the commit fails as a whole.
+    Save {
+        /// Which policy.
+        policy_uid: Box<str>,
+        /// The version replaced; the new one is one higher.
+        version: u64,
+        /// What it is in now.
+        state: State,
+        /// For deletion: own snapshots when a plan last went ahead (G9). Kept as it was when `None`.
+        seen: Option<u32>,
+    },
+    /// A run has begun. Its trigger is consumed: a second run of one trigger fails the commit.
+    Begin(Begun),
+    /// A run has settled.
+    Settle(Settled),
+    /// Triggers were consumed without a run.
+    Skip(Skip),
+    /// A deletion run has judged every snapshot.
+    Plan {
+        /// Which run.
+        run_id: Box<str>,
+        /// The verdicts.
+        plan: Plan,
+    },
+    /// Something that must be findable later: each deletion, each command.
+    Audit(Audit),
+    /// A notice is owed to a channel. The same key twice is one notice.
+    Notice(Notice),
+    /// A notice was delivered, or is to be tried again, or is given up.
+    Delivery(Delivery),
+    /// The last good version of a file (`text`), or none any more (`None`).
+    Document {
+        /// What kind of file.
+        kind: DocumentKind,
+        /// Its stem.
+        name: Box<str>,
+        /// The file it was read from, for messages.
+        origin: Box<str>,
+        /// Its text; `None` forgets it.
+        text: Option<Box<str>>,
+        /// When it came into force.
+        at: Timestamp,
+    },
+    /// The text of a policy and of its repository under a revision, so that a run can finish under
+    /// the terms it began with (S18) after a restart. Written when a run begins; kept while one needs it.
+    Terms {
+        /// The version.
+        revision: Revision,
+        /// Everything `roster` needs to build it again, in its own form.
+        text: Box<str>,
+    },
+    /// A housekeeping job ran.
+    Chore {
+        /// Which.
+        job: Box<str>,
+        /// When.
+        at: Timestamp,
+        /// What went wrong, if anything did.
+        trouble: Option<String>,
+    },
+}
+
+/// A policy that is known from here on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adoption {
+    /// Its identity.
+    pub policy_uid: Box<str>,
+    /// Its name; no other living policy has it.
+    pub name: Box<str>,
+    /// The version in force.
+    pub revision: Revision,
+    /// When.
+    pub at: Timestamp,
+    /// The creation workflow at its beginning.
+    pub creation: Workflow<Creation>,
+    /// The deletion workflow at its beginning.
+    pub deletion: Workflow<Deletion>,
+}
+
+/// The state of either workflow.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// Of creation.
+    Creation(Workflow<Creation>),
+    /// Of deletion.
+    Deletion(Workflow<Deletion>),
+}
+
+impl State {
+    /// Returns which workflow it is of.
+    pub fn kind(&self) -> Kind {
+        match self {
+            State::Creation(_) => Kind::Creation,
+            State::Deletion(_) => Kind::Deletion,
+        }
+    }
+}
+
+/// A run that has begun.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Begun {
+    /// Its identity.
+    pub run_id: Box<str>,
+    /// Of which policy.
+    pub policy_uid: Box<str>,
+    /// Of which workflow.
+    pub kind: Kind,
+    /// What started it.
+    pub trigger: Trigger,
+    /// The version of the policy it began with.
+    pub revision: Revision,
+    /// When.
+    pub at: Moment,
+    /// The name of what it makes, for creation.
+    pub snapshot: Option<Box<str>>,
+    /// The client's key of a manual run; the same key again is the same run (S28).
+    pub request_key: Option<Box<str>>,
+}
+
+/// A run that has settled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settled {
+    /// Which.
+    pub run_id: Box<str>,
+    /// When.
+    pub at: Timestamp,
+    /// How, and why.
+    pub ending: Ending,
+    /// How often the outside was asked.
+    pub attempts: u32,
+}
+
+/// Triggers that were consumed without a run, as one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skip {
+    /// Of which policy.
+    pub policy_uid: Box<str>,
+    /// Of which workflow.
+    pub kind: Kind,
+    /// Why.
+    pub reason: SkipReason,
+    /// How many.
+    pub count: u64,
+    /// The first.
+    pub first: Timestamp,
+    /// The last.
+    pub last: Timestamp,
+    /// When it was recorded.
+    pub at: Timestamp,
+}
+
+/// Why triggers were consumed without a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SkipReason {
+    /// Nobody was there; a later one ran for all (S1).
+    Missed,
+    /// A run was in flight (S6).
+    Overlap,
+    /// What an earlier run began is not over (S26).
+    Watched,
+    /// The clock went back, and the mark with it (S13).
+    ClockMovedBack,
+}
+
+impl SkipReason {
+    /// Returns the word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            SkipReason::Missed => "missed",
+            SkipReason::Overlap => "overlap",
+            SkipReason::Watched => "watched",
+            SkipReason::ClockMovedBack => "clock_moved_back",
+        }
+    }
+}
+
+/// Something that must be findable later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// When.
+    pub at: Timestamp,
+    /// Who: `engine`, or the uid of a caller.
+    pub who: Box<str>,
+    /// What: `delete`, `spare`, `start`, `stop`, `run`, …
+    pub what: Box<str>,
+    /// To what: a policy's or a snapshot's name.
+    pub subject: Box<str>,
+    /// In a sentence.
+    pub detail: String,
+    /// In which run, if in one.
+    pub run_id: Option<Box<str>>,
+}
+
+/// A notice owed to a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// (run, event, channel): stable, so that a receiver can tell a repeat.
+    pub key: Box<str>,
+    /// Of which policy.
+    pub policy_uid: Box<str>,
+    /// The policy's name.
+    pub policy: Box<str>,
+    /// Of which run.
+    pub run_id: Option<Box<str>>,
+    /// `creation`, `deletion`, `failure`, `time_limit_exceeded`, …
+    pub event: Box<str>,
+    /// The channel's name.
+    pub channel: Box<str>,
+    /// In a line.
+    pub subject: String,
+    /// In full.
+    pub body: String,
+    /// When it was written; due at once.
+    pub at: Timestamp,
+}
+
+/// What became of a try to deliver a notice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Which notice.
+    pub key: Box<str>,
+    /// When.
+    pub at: Timestamp,
+    /// What came of it.
+    pub result: Delivered,
+}
+
+/// What came of a try to deliver a notice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// The try is about to be made; counted before it is made (N2). Due again at `again_at` should
+    /// nobody report.
+    Trying {
+        /// When it is due again.
+        again_at: Timestamp,
+    },
+    /// The channel took it (N3).
+    Done,
+    /// It did not; due again then.
+    Again {
+        /// When it is due again.
+        at: Timestamp,
+        /// What was said.
+        trouble: String,
+    },
+    /// Given up, kept, shown (N4).
+    Undeliverable {
+        /// What was said last.
+        trouble: String,
+    },
+}
+
+/// A notice that waits for its channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingNotice {
+    /// The notice.
+    pub notice: Notice,
+    /// Tries so far.
+    pub attempts: u32,
+    /// When it is due.
+    pub due_at: Timestamp,
+    /// What was said at the last try, if it was refused.
+    pub trouble: Option<String>,
+}
+
+/// What kind of file a document is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DocumentKind {
+    /// In `policies.d`.
+    Policy,
+    /// In `repositories.d`.
+    Repository,
+    /// In `channels.d`.
+    Channel,
+}
+
+impl DocumentKind {
+    /// Returns the word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            DocumentKind::Policy => "policy",
+            DocumentKind::Repository => "repository",
+            DocumentKind::Channel => "channel",
+        }
+    }
+
+    /// Returns the drop-in folder of such files.
+    pub fn folder(self) -> &'static str {
+        match self {
+            DocumentKind::Policy => "policies.d",
+            DocumentKind::Repository => "repositories.d",
+            DocumentKind::Channel => "channels.d",
+        }
+    }
+}
+
+/// Everything the engine needs at start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// This installation.
+    pub installation: Box<str>,
+    /// How often this journal was opened for writing.
+    pub epoch: u64,
+    /// Whether the journal belongs to another machine: a cloned disk, a copied directory. Two such
+    /// daemons would share one identity, so nothing is deleted until a person has said which one it
+    /// belongs to ([`Journal::accept_machine`](super::Journal::accept_machine)).
+    pub machine_changed: bool,
+    /// Every policy that is not retired, and retired ones with a run or watch under way.
+    pub policies: Vec<LoadedPolicy>,
+    /// Terms of runs under way, by revision.
+    pub terms: Vec<(Revision, Box<str>)>,
+    /// When each housekeeping job last ran, and its trouble.
+    pub chores: Vec<(Box<str>, Timestamp, Option<String>)>,
+    /// The latest instant any row speaks of: time did not stand still before it.
+    pub latest_at: Timestamp,
+}
+
+/// One policy as the journal knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoadedPolicy {
+    /// Its identity.
+    pub policy_uid: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
+    /// The version that was in force last.
+    pub revision: Revision,
+    /// Whether it was stopped by command.
+    pub paused: bool,
+    /// Whether its file is gone.
+    pub retired: bool,
+    /// The creation workflow and its version.
+    pub creation: (Workflow<Creation>, u64),
+    /// The deletion workflow and its version.
+    pub deletion: (Workflow<Deletion>, u64),
+    /// Own snapshots when a plan last went ahead.
+    pub seen: Option<u32>,
+    /// The latest run of creation.
+    pub last_creation: Option<RunRecord>,
+    /// The latest run of deletion.
+    pub last_deletion: Option<RunRecord>,
+    /// The latest creation that succeeded.
+    pub last_good: Option<RunRecord>,
+    /// The latest record of each reason, with the sum of all counts since the last run of that
+    /// workflow began. What was recorded together with its beginning counts; what is older does not.
+    pub skips: Vec<Skip>,
+}
+
+/// One run in history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunRecord {
+    /// Its identity.
+    pub run_id: Box<str>,
+    /// Of which policy, by name.
+    pub policy: Box<str>,
+    /// Of which policy.
+    pub policy_uid: Box<str>,
+    /// Of which workflow.
+    pub kind: Kind,
+    /// The trigger's instant.
+    pub trigger_at: Timestamp,
+    /// Why it began.
+    pub cause: Cause,
+    /// When it began.
+    pub began_at: Timestamp,
+    /// When it settled.
+    pub ended_at: Option<Timestamp>,
+    /// How, once it has settled.
+    pub outcome: Option<Outcome>,
+    /// What happened, once it has settled.
+    pub message: Option<String>,
+    /// Why, if something was to blame.
+    pub blame: Option<String>,
+    /// How often the outside was asked.
+    pub attempts: u32,
+    /// The name of what it made.
+    pub snapshot: Option<Box<str>>,
+}
+
+/// One line of what was deleted, spared or commanded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRecord {
+    /// Rises with every record.
+    pub number: i64,
+    /// The record.
+    pub audit: Audit,
+}
+
+/// A plan as it was journaled, with the run it belongs to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlanRecord {
+    /// The run.
+    pub run_id: Box<str>,
+    /// The plan. Plans that condemned nothing keep their counts and no entries.
+    pub plan: Plan,
+    /// What was deleted of it so far, oldest first: its lines whose deletion the audit records.
+    pub deleted: Vec<Target>,
+}

@@ -1,0 +1,329 @@
+//! The statements that read: what the engine needs at start, and rows as records. Both the writer
+//! and readers use them.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::change::{DocumentKind, Loaded, LoadedPolicy, Notice, PendingNotice, RunRecord, Skip};
+use super::error::{ErrorKind, JournalError};
+use super::record::{Document, NoticeRecord, NoticeState};
+use super::rows::{self, read_cause, read_document_kind, read_kind, read_outcome, read_reason};
+use crate::lifecycle::policy::Revision;
+use crate::lifecycle::time::Timestamp;
+use crate::lifecycle::workflow::Kind;
+
+/// Columns of a run, in the order in which [`run`] reads them; `r` is the run, `p` its policy.
+pub(super) const RUN_COLUMNS: &str = "r.run_id, p.name, r.policy_uid, r.kind, r.trigger_at, r.cause, r.began_at, \
+    r.ended_at, r.outcome, r.message, r.blame, r.attempts, r.snapshot";
+
+/// Columns of a notice, in the order in which [`notice`] reads them.
+pub(super) const NOTICE_COLUMNS: &str = "key, policy_uid, policy, run_id, event, channel, subject, body, at, \
+    state, attempts, due_at, settled_at, trouble";
+
+/// Returns everything that is promised and not yet kept. Costs as much as there are policies,
+/// however long the history is.
+pub(super) fn load(connection: &Connection, machine_changed: bool) -> Result<Loaded, JournalError> {
+    // One look for all questions: nothing of a commit in between, and a lock taken once.
+    let look = connection.unchecked_transaction()?;
+    let sql = "select installation, epoch from instance";
+    let (installation, epoch) = look.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let policies = policies(&look)?;
+    let chores = all(&look, "select job, at, trouble from chores order by job", params![], |row| {
+        Ok((row.get(0)?, Timestamp::from_millis(row.get(1)?), row.get(2)?))
+    })?;
+    Ok(Loaded {
+        installation,
+        epoch: unsigned(epoch)?,
+        machine_changed,
+        latest_at: latest_at(&look, &policies)?,
+        policies,
+        terms: terms(&look)?,
+        chores,
+    })
+}
+
+/// The latest instant any row speaks of, told by the indexes and by what was loaded.
+fn latest_at(connection: &Connection, policies: &[LoadedPolicy]) -> Result<Timestamp, JournalError> {
+    let mut latest = Timestamp::EPOCH;
+    for sql in [
+        "select max(ended_at) from runs where ended_at is not null",
+        "select max(at) from skips",
+        "select max(made_at) from plans",
+        "select max(at) from audit",
+        "select max(settled_at) from notices where settled_at is not null",
+        "select max(at) from notices where state = 'pending'",
+        "select max(at) from documents",
+        "select max(at) from chores",
+        "select max(adopted_at) from policies",
+        "select max(retired_at) from policies",
+    ] {
+        let found: Option<i64> = value::<Option<i64>>(connection, sql, [])?.flatten();
+        latest = latest.max(found.map_or(Timestamp::EPOCH, Timestamp::from_millis));
+    }
+    // A run under way is its workflow's latest.
+    let began = policies.iter().flat_map(|policy| [&policy.last_creation, &policy.last_deletion]).flatten();
+    Ok(began.map(|run| run.began_at).fold(latest, Timestamp::max))
+}
+
+/// Returns this installation.
+pub(super) fn installation(connection: &Connection) -> Result<Box<str>, JournalError> {
+    Ok(connection.query_row("select installation from instance", [], |row| row.get(0))?)
+}
+
+fn policies(connection: &Connection) -> Result<Vec<LoadedPolicy>, JournalError> {
+    let sql = "select p.policy_uid, p.name, p.revision, p.paused, p.retired_at is not null,
+            c.version, c.mark, c.phase, c.state, c.latest_run, c.latest_good,
+            d.version, d.mark, d.phase, d.state, d.latest_run, d.seen
+        from policies p
+        join workflows c on c.policy_uid = p.policy_uid and c.kind = 'creation'
+        join workflows d on d.policy_uid = p.policy_uid and d.kind = 'deletion'
+        where p.retired_at is null or c.phase <> 'waiting' or d.phase <> 'waiting'
+        order by p.name, p.policy_uid";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    let mut policies = Vec::new();
+    while let Some(row) = rows.next()? {
+        let policy = policy(connection, row);
+        policies.push(policy.map_err(|error| {
+            let name = row.get::<_, String>(1).unwrap_or_default();
+            error.doing(&format!("policy {name}"))
+        })?);
+    }
+    Ok(policies)
+}
+
+fn policy(connection: &Connection, row: &Row<'_>) -> Result<LoadedPolicy, JournalError> {
+    let policy_uid: Box<str> = row.get(0)?;
+    let (latest, good): (Option<i64>, Option<i64>) = (row.get(9)?, row.get(10)?);
+    let last_creation = run_numbered(connection, latest)?;
+    let last_deletion = run_numbered(connection, row.get(15)?)?;
+    let mut skips = Vec::new();
+    for (kind, last) in [(Kind::Creation, &last_creation), (Kind::Deletion, &last_deletion)] {
+        skips.extend(skips_since(connection, &policy_uid, kind, last.as_ref().map(|run| run.began_at))?);
+    }
+    Ok(LoadedPolicy {
+        name: row.get(1)?,
+        revision: Revision(row.get(2)?),
+        paused: row.get::<_, i64>(3)? != 0,
+        retired: row.get::<_, i64>(4)? != 0,
+        creation: (
+            rows::read_state(row.get(6)?, row.get_ref(7)?.as_str()?, row.get_ref(8)?.as_str_or_null()?)?,
+            unsigned(row.get(5)?)?,
+        ),
+        deletion: (
+            rows::read_state(row.get(12)?, row.get_ref(13)?.as_str()?, row.get_ref(14)?.as_str_or_null()?)?,
+            unsigned(row.get(11)?)?,
+        ),
+        seen: row.get(16)?,
+        last_good: if good == latest { last_creation.clone() } else { run_numbered(connection, good)? },
+        last_creation,
+        last_deletion,
+        skips,
+        policy_uid,
+    })
+}
+
+fn run_numbered(connection: &Connection, number: Option<i64>) -> Result<Option<RunRecord>, JournalError> {
+    let Some(number) = number else { return Ok(None) };
+    // Built once for each connection; what is cached is the statement.
+    let sql =
+        format!("select {RUN_COLUMNS} from runs r join policies p on p.policy_uid = r.policy_uid where r.number = ?1");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![number])?;
+    rows.next()?.map(run).transpose()
+}
+
+/// The latest record of each reason with the sum of all counts. A skip that was recorded together
+/// with the beginning of a run belongs to that run: it says what the run makes up for.
+fn skips_since(
+    connection: &Connection,
+    policy_uid: &str,
+    kind: Kind,
+    since: Option<Timestamp>,
+) -> Result<Vec<Skip>, JournalError> {
+    let sql = "select policy_uid, kind, reason, count, first_at, last_at, at from skips
+        where policy_uid = ?1 and kind = ?2 and at >= ?3 order by number";
+    let mut statement = connection.prepare_cached(sql)?;
+    let since = since.map_or(i64::MIN, Timestamp::millis);
+    let mut rows = statement.query(params![policy_uid, kind.word(), since])?;
+    let mut latest: BTreeMap<_, Skip> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let mut skip = skip(row)?;
+        skip.count += latest.get(&skip.reason).map_or(0, |earlier| earlier.count);
+        latest.insert(skip.reason, skip);
+    }
+    Ok(latest.into_values().collect())
+}
+
+fn terms(connection: &Connection) -> Result<Vec<(Revision, Box<str>)>, JournalError> {
+    let sql = "select t.revision, t.text from terms t
+        where t.revision in (select revision from workflows where revision is not null) order by t.revision";
+    all(connection, sql, params![], |row| Ok((Revision(row.get(0)?), row.get(1)?)))
+}
+
+/// Returns the run that was begun for a client's key.
+pub(super) fn run_of_request(connection: &Connection, key: &str) -> Result<Option<RunRecord>, JournalError> {
+    let sql = format!(
+        "select {RUN_COLUMNS} from runs r join policies p on p.policy_uid = r.policy_uid where r.request_key = ?1"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![key])?;
+    rows.next()?.map(run).transpose()
+}
+
+/// Returns notices due at `now`, oldest first, `limit` at most, and when the next one is due.
+pub(super) fn notices_due(
+    connection: &Connection,
+    now: Timestamp,
+    limit: u32,
+) -> Result<(Vec<PendingNotice>, Option<Timestamp>), JournalError> {
+    let sql = format!("select {NOTICE_COLUMNS} from notices where state = 'pending' order by due_at, number limit ?1");
+    // One more than asked for: that one says when to come back.
+    let mut records = all(connection, &sql, params![i64::from(limit) + 1], notice)?;
+    let due = records
+        .iter()
+        .take(limit as usize)
+        .take_while(|record| record.due_at.is_some_and(|due_at| due_at <= now))
+        .count();
+    let next = records.get(due).and_then(|record| record.due_at);
+    records.truncate(due);
+    let pending = |record: NoticeRecord| {
+        let NoticeRecord { notice, attempts, due_at, trouble, .. } = record;
+        Some(PendingNotice { notice, attempts, due_at: due_at?, trouble })
+    };
+    Ok((records.into_iter().filter_map(pending).collect(), next))
+}
+
+/// Returns the last good text of one file.
+pub(super) fn document(
+    connection: &Connection,
+    kind: DocumentKind,
+    name: &str,
+) -> Result<Option<Document>, JournalError> {
+    let sql = "select kind, name, origin, text, at from documents where kind = ?1 and name = ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![kind.word(), name])?;
+    rows.next()?.map(read_document).transpose()
+}
+
+/// Returns the last good text of every file.
+pub(super) fn documents(connection: &Connection) -> Result<Vec<Document>, JournalError> {
+    let sql = "select kind, name, origin, text, at from documents order by kind, name";
+    all(connection, sql, params![], read_document)
+}
+
+/// Returns every row of a question.
+pub(super) fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    parameters: impl rusqlite::Params,
+    read: impl Fn(&Row<'_>) -> Result<T, JournalError>,
+) -> Result<Vec<T>, JournalError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(parameters)?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next()? {
+        records.push(read(row)?);
+    }
+    Ok(records)
+}
+
+/// Returns one value, where there is one.
+pub(super) fn value<T: rusqlite::types::FromSql>(
+    connection: &Connection,
+    sql: &str,
+    parameters: impl rusqlite::Params,
+) -> Result<Option<T>, JournalError> {
+    Ok(connection.prepare_cached(sql)?.query_row(parameters, |row| row.get(0)).optional()?)
+}
+
+/// Reads [`RUN_COLUMNS`].
+pub(super) fn run(row: &Row<'_>) -> Result<RunRecord, JournalError> {
+    Ok(RunRecord {
+        run_id: row.get(0)?,
+        policy: row.get(1)?,
+        policy_uid: row.get(2)?,
+        kind: read_kind(row.get_ref(3)?.as_str()?)?,
+        trigger_at: Timestamp::from_millis(row.get(4)?),
+        cause: read_cause(row.get_ref(5)?.as_str()?)?,
+        began_at: Timestamp::from_millis(row.get(6)?),
+        ended_at: instant(row, 7)?,
+        outcome: row.get_ref(8)?.as_str_or_null()?.map(read_outcome).transpose()?,
+        message: row.get(9)?,
+        blame: row.get(10)?,
+        attempts: row.get(11)?,
+        snapshot: row.get(12)?,
+    })
+}
+
+/// Reads policy_uid, kind, reason, count, first_at, last_at, at.
+pub(super) fn skip(row: &Row<'_>) -> Result<Skip, JournalError> {
+    Ok(Skip {
+        policy_uid: row.get(0)?,
+        kind: read_kind(row.get_ref(1)?.as_str()?)?,
+        reason: read_reason(row.get_ref(2)?.as_str()?)?,
+        count: unsigned(row.get(3)?)?,
+        first: Timestamp::from_millis(row.get(4)?),
+        last: Timestamp::from_millis(row.get(5)?),
+        at: Timestamp::from_millis(row.get(6)?),
+    })
+}
+
+/// Reads [`NOTICE_COLUMNS`].
+pub(super) fn notice(row: &Row<'_>) -> Result<NoticeRecord, JournalError> {
+    let state = match row.get_ref(9)?.as_str()? {
+        "pending" => NoticeState::Pending,
+        "delivered" => NoticeState::Delivered,
+        "undeliverable" => NoticeState::Undeliverable,
+        word => return Err(JournalError::new(ErrorKind::Corrupt, format!("stored notice state `{word}` is unknown"))),
+    };
+    Ok(NoticeRecord {
+        notice: Notice {
+            key: row.get(0)?,
+            policy_uid: row.get(1)?,
+            policy: row.get(2)?,
+            run_id: row.get(3)?,
+            event: row.get(4)?,
+            channel: row.get(5)?,
+            subject: row.get(6)?,
+            body: row.get(7)?,
+            at: Timestamp::from_millis(row.get(8)?),
+        },
+        state,
+        attempts: row.get(10)?,
+        due_at: instant(row, 11)?,
+        settled_at: instant(row, 12)?,
+        trouble: row.get(13)?,
+    })
+}
+
+fn read_document(row: &Row<'_>) -> Result<Document, JournalError> {
+    Ok(Document {
+        kind: read_document_kind(row.get_ref(0)?.as_str()?)?,
+        name: row.get(1)?,
+        origin: row.get(2)?,
+        text: row.get(3)?,
+        at: Timestamp::from_millis(row.get(4)?),
+    })
+}
+
+fn instant(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, JournalError> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
+}
+
+/// Counts as the rest of the program has them.
+pub(super) fn unsigned(count: i64) -> Result<u64, JournalError> {
+    u64::try_from(count).map_err(|_| JournalError::new(ErrorKind::Corrupt, format!("stored count {count} is negative")))
+}
+
+/// Whether a run of this trigger is there.
+pub(super) fn is_consumed(
+    connection: &Connection,
+    policy_uid: &str,
+    kind: Kind,
+    at: Timestamp,
+) -> Result<bool, JournalError> {
+    let sql = "select 1 from runs where policy_uid = ?1 and kind = ?2 and trigger_at = ?3";
+    Ok(connection.prepare_cached(sql)?.exists(rusqlite::params![policy_uid, kind.word(), at.millis()])?)
+}

@@ -1,0 +1,52 @@
+//! From any older schema to the present one: numbered steps, each applied whole or not at all.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::error::{JournalError, OpenError};
+
+/// One numbered file of `migrations/sqlite/`. Never edited once it has shipped.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Migration {
+    /// The schema it leads to; the first leads to 1, and none is left out.
+    pub number: u32,
+    /// What it does.
+    pub sql: &'static str,
+}
+
+/// All there are, in order.
+pub(super) const MIGRATIONS: &[Migration] =
+    &[Migration { number: 1, sql: include_str!("../../migrations/sqlite/0001_journal.sql") }];
+
+/// Marks a file as a journal of ours: `SNPK`.
+pub(super) const APPLICATION_ID: i32 = 0x534e_504b;
+
+/// Returns the latest schema of `migrations`.
+pub(super) fn known(migrations: &[Migration]) -> u32 {
+    migrations.last().map_or(0, |last| last.number)
+}
+
+/// Returns the schema of a journal, 0 for an empty file; refuses what is not ours or newer.
+pub(super) fn schema(connection: &Connection, migrations: &[Migration]) -> Result<u32, OpenError> {
+    let number =
+        |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(JournalError::from);
+    let (application, found) = (number("application_id")?, number("user_version")?);
+    if application != APPLICATION_ID && (application, found) != (0, 0) {
+        return Err(OpenError::Corrupt("the file is not a journal of snapkeep".to_string()));
+    }
+    let found = u32::try_from(found).map_err(|_| OpenError::Corrupt(format!("schema {found} cannot be")))?;
+    let known = known(migrations);
+    if found > known { Err(OpenError::Newer { found, known }) } else { Ok(found) }
+}
+
+/// Applies what is missing after schema `from`. A crash leaves one schema or the next, never
+/// something between.
+pub(super) fn migrate(connection: &mut Connection, migrations: &[Migration], from: u32) -> Result<(), JournalError> {
+    for migration in migrations.iter().filter(|migration| migration.number > from) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(migration.sql)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", migration.number)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! What the daemon has promised itself: every workflow's state, every settled run, every notice
+//! still to be delivered.
+//!
+//! A commit writes all of these or none. The journal never says which snapshots exist; only a
+//! driver knows that.
+//!
+//! ```text
+//! <state>/lock                 who writes here, and that a journal was made here
+//! <state>/journal.db           SQLite, with -wal and -shm beside it
+//! <state>/reserve              4 MiB to fall back on when the disk is full
+//! <state>/backups/             the last seven copies, each checked; a copy before each migration
+//! ```
+//!
+//! The disk is asked for durability at every commit (WAL, `synchronous=FULL`). After any error the
+//! caller ends the process: a commit that failed may have happened, and only a fresh look tells.
+//!
+//! A journal that is damaged, newer than the program or gone is never answered with an empty one,
+//! which would take every trigger for missed and every snapshot for somebody else's.
+
+mod backup;
+pub mod change;
+mod check;
+mod error;
+mod load;
+mod lock;
+mod migrate;
+mod open;
+mod reader;
+pub mod record;
+mod rows;
+mod sqlite;
+mod trim;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use change::{Change, DocumentKind, Loaded, PendingNotice, RunRecord};
+use record::Document;
+
+use crate::lifecycle::time::{Moment, Timestamp};
+use crate::lifecycle::workflow::Kind;
+
+pub use backup::{backup, backups, restore};
+pub use check::{Depth, check};
+pub use error::{ErrorKind, JournalError, OpenError};
+pub use lock::Lock;
+pub use reader::{AuditQuery, HistoryQuery, Reader};
+
+/// The journal's file in a state directory.
+pub const FILE: &str = "journal.db";
+
+/// The journal, open for writing. There is one in a state directory, held by a lock.
+#[derive(Debug)]
+pub struct Journal {
+    connection: Connection,
+    epoch: u64,
+    machine: String,
+    machine_changed: bool,
+    place: Option<Place>,
+}
+
+/// Where a journal that is not in memory lives.
+#[derive(Debug)]
+struct Place {
+    directory: PathBuf,
+    /// Held as long as the connection, and given back after it.
+    _lock: Lock,
+}
+
+impl Journal {
+    /// Opens the journal in a state directory, or makes it. Takes the lock, checks, migrates, raises
+    /// the epoch. Afterwards nobody else can write.
+    pub fn open(state_directory: &Path, _now: Moment) -> Result<Journal, OpenError> {
+        open::directory(state_directory)?;
+        let mut lock = Lock::take(state_directory)?;
+        let mut connection = open::writer(state_directory, &lock, migrate::MIGRATIONS)?;
+        let machine = open::machine();
+        open::reserve(state_directory);
+        let installation = open::new_installation()?;
+        let epoch = match open::raise_epoch(&mut connection, &machine, &installation) {
+            // The process before us ended because the disk is full: this is what the reserve is for.
+            Err(error) if error.kind() == ErrorKind::Full && open::release_reserve(state_directory)? => {
+                open::raise_epoch(&mut connection, &machine, &installation)?
+            }
+            epoch => epoch?,
+        };
+        open::sync_directory(state_directory)?;
+        lock.remember_journal()?;
+        let place = Place { directory: state_directory.to_path_buf(), _lock: lock };
+        let machine_changed = open::machine_changed(&connection, &machine)?;
+        Ok(Journal { connection, epoch, machine, machine_changed, place: Some(place) })
+    }
+
+    /// Returns a journal in memory, for tests and simulation. It depends on nothing of this machine,
+    /// so that a simulation can be repeated.
+    pub fn in_memory(_now: Moment) -> Result<Journal, OpenError> {
+        let mut connection = open::memory()?;
+        let epoch = open::raise_epoch(&mut connection, "", open::INSTALLATION_IN_MEMORY)?;
+        Ok(Journal { connection, epoch, machine: String::new(), machine_changed: false, place: None })
+    }
+
+    /// Returns this installation.
+    pub fn installation(&mut self) -> Result<Box<str>, JournalError> {
+        load::installation(&self.connection)
+    }
+
+    /// Returns everything that is promised and not yet kept.
+    pub fn load(&mut self) -> Result<Loaded, JournalError> {
+        load::load(&self.connection, self.machine_changed)
+    }
+
+    /// Makes all the changes true, durably, or none.
+    ///
+    /// Fails with [`ErrorKind::Conflict`] when a version or the epoch is not the one this process
+    /// left, and with [`ErrorKind::Taken`] when a trigger has run before.
+    pub fn commit(&mut self, changes: &[Change]) -> Result<(), JournalError> {
+        let epoch = self.epoch;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        sqlite::guard(&transaction, epoch)?;
+        for change in changes {
+            sqlite::apply(&transaction, change)?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Returns notices due at `now`, oldest first, and when the next one is due.
+    pub fn notices_due(
+        &mut self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<(Vec<PendingNotice>, Option<Timestamp>), JournalError> {
+        load::notices_due(&self.connection, now, limit)
+    }
+
+    /// Returns the run that was begun for a client's key, if one was.
+    pub fn run_of_request(&mut self, key: &str) -> Result<Option<RunRecord>, JournalError> {
+        load::run_of_request(&self.connection, key)
+    }
+
+    /// Returns the last good text of every file, by kind and name.
+    pub fn documents(&mut self) -> Result<Vec<Document>, JournalError> {
+        load::documents(&self.connection)
+    }
+
+    /// Returns the last good text of one file, if it ever had one.
+    pub fn document(&mut self, kind: DocumentKind, name: &str) -> Result<Option<Document>, JournalError> {
+        load::document(&self.connection, kind, name)
+    }
+
+    /// Whether a run of this trigger is in the journal.
+    pub fn is_consumed(&mut self, policy_uid: &str, kind: Kind, at: Timestamp) -> Result<bool, JournalError> {
+        load::is_consumed(&self.connection, policy_uid, kind, at)
+    }
+
+    /// Deletes history that is older than `before`, at most `limit` rows, and returns how many went.
+    /// Runs under way, the latest run and the latest good one of each policy stay; so do the latest
+    /// plan and notices that wait. A retired policy goes when nothing of it is left.
+    pub fn trim(&mut self, before: Timestamp, limit: u32) -> Result<u32, JournalError> {
+        let epoch = self.epoch;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        sqlite::guard(&transaction, epoch)?;
+        let gone = trim::trim(&transaction, before, limit)?;
+        transaction.commit()?;
+        Ok(gone)
+    }
+
+    /// Makes this machine the one the journal belongs to. A person has said so.
+    pub fn accept_machine(&mut self) -> Result<(), JournalError> {
+        let epoch = self.epoch;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        sqlite::guard(&transaction, epoch)?;
+        transaction.execute("update instance set machine = ?1", [&self.machine])?;
+        transaction.commit()?;
+        self.machine_changed = false;
+        Ok(())
+    }
+
+    /// Moves what was committed from the log into the file and empties the log. For quiet times: it
+    /// is no more durable afterwards, only smaller.
+    pub fn checkpoint(&mut self) -> Result<(), JournalError> {
+        // Answers busy while a reader is at work; the next quiet time will do.
+        Ok(self.connection.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))?)
+    }
+
+    /// Gives the reserve back to the disk, so that runs under way can still settle, and tells
+    /// whether there was one. Nothing new should begin after that. The next opening makes it again.
+    pub fn release_reserve(&mut self) -> Result<bool, JournalError> {
+        self.place.as_ref().map_or(Ok(false), |place| open::release_reserve(&place.directory))
+    }
+
+    /// Whether the reserve is there. A journal in memory needs none.
+    pub fn has_reserve(&self) -> bool {
+        self.place.as_ref().is_none_or(|place| open::has_reserve(&place.directory))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+//! A second, read-only look at the journal, for people and for what shows it to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use rusqlite::{Connection, Row, params};
+use wildmatch::WildMatch;
+
+use super::change::{Audit, AuditRecord, DocumentKind, Loaded, PlanRecord, RunRecord, Skip};
+use super::error::{JournalError, OpenError};
+use super::load::{self, NOTICE_COLUMNS, RUN_COLUMNS, all, unsigned, value};
+use super::record::{Counts, Document, NoticeRecord, NoticeState};
+use super::{FILE, open, rows};
+use crate::lifecycle::plan::Plan;
+use crate::lifecycle::time::Timestamp;
+use crate::lifecycle::workflow::Kind;
+
+/// A second, read-only look at the journal. Never sees half a commit, never delays one.
+///
+/// It opens a damaged journal too and shows what can still be read, one question at a time.
+#[derive(Debug)]
+pub struct Reader {
+    connection: Connection,
+}
+
+/// No answer is longer: a reader that takes its time keeps the log from being emptied.
+const ROWS_MAX: u32 = 10_000;
+/// Up to so many policies each is asked for its own runs; for more, all runs are walked through.
+const POLICIES_ASKED_MAX: usize = 32;
+
+/// Which runs to tell of.
+#[derive(Clone, Debug, Default)]
+pub struct HistoryQuery {
+    /// Only of these policies, by name with `*`; empty means all.
+    pub policies: Vec<String>,
+    /// Only of this workflow.
+    pub kind: Option<Kind>,
+    /// At most so many, newest first.
+    pub limit: u32,
+}
+
+/// Which audit records to tell of.
+#[derive(Clone, Debug, Default)]
+pub struct AuditQuery {
+    /// Only of this run.
+    pub run_id: Option<String>,
+    /// Only of these subjects, with `*`; empty means all.
+    pub subjects: Vec<String>,
+    /// At most so many, newest first.
+    pub limit: u32,
+}
+
+impl Reader {
+    /// Opens the journal of a state directory for reading only.
+    pub fn open(state_directory: &Path) -> Result<Reader, OpenError> {
+        Ok(Reader { connection: open::reader(&state_directory.join(FILE))? })
+    }
+
+    /// Returns runs, newest first.
+    pub fn history(&self, query: &HistoryQuery) -> Result<Vec<RunRecord>, JournalError> {
+        let limit = query.limit.min(ROWS_MAX) as usize;
+        let _look = self.connection.unchecked_transaction()?;
+        let policies = self.policies()?;
+        let total = policies.len();
+        let asked = matching(policies, &query.policies);
+        if asked.len() == total {
+            self.history_of_all(query.kind, |_| true, limit)
+        } else if asked.len() <= POLICIES_ASKED_MAX {
+            self.history_of_each(&asked, query.kind, limit)
+        } else {
+            self.history_of_all(query.kind, |policy_uid| asked.contains(policy_uid), limit)
+        }
+    }
+
+    fn history_of_all(
+        &self,
+        kind: Option<Kind>,
+        wanted: impl Fn(&str) -> bool,
+        limit: usize,
+    ) -> Result<Vec<RunRecord>, JournalError> {
+        let sql = format!(
+            "select {RUN_COLUMNS} from runs r join policies p on p.policy_uid = r.policy_uid
+                where ?1 is null or r.kind = ?1 order by r.number desc"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params![kind.map(Kind::word)])?;
+        let mut records = Vec::new();
+        while records.len() < limit {
+            let Some(row) = rows.next()? else { break };
+            if wanted(row.get_ref(2)?.as_str()?) {
+                records.push(load::run(row)?);
+            }
+        }
+        Ok(records)
+    }
+
+    fn history_of_each(
+        &self,
+        policy_uids: &BTreeSet<Box<str>>,
+        kind: Option<Kind>,
+        limit: usize,
+    ) -> Result<Vec<RunRecord>, JournalError> {
+        let sql = format!(
+            "select {RUN_COLUMNS}, r.number from runs r join policies p on p.policy_uid = r.policy_uid
+                where r.policy_uid = ?1 and r.kind = ?2 order by r.trigger_at desc limit ?3"
+        );
+        let kinds = kind.map_or(Kind::ALL.to_vec(), |kind| vec![kind]);
+        let mut numbered = Vec::new();
+        for policy_uid in policy_uids {
+            for kind in &kinds {
+                let parameters = params![policy_uid, kind.word(), limit as i64];
+                numbered.extend(all(&self.connection, &sql, parameters, |row| {
+                    Ok((row.get::<_, i64>(13)?, load::run(row)?))
+                })?);
+            }
+        }
+        numbered.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
+        Ok(numbered.into_iter().take(limit).map(|(_, record)| record).collect())
+    }
+
+    /// Returns the latest journaled plan of a policy.
+    pub fn latest_plan(&self, policy: &str) -> Result<Option<PlanRecord>, JournalError> {
+        let _look = self.connection.unchecked_transaction()?;
+        let sql = "select a.run_id, a.made_at, a.own, a.held, a.entries
+            from policies p
+            join workflows w on w.policy_uid = p.policy_uid and w.kind = 'deletion'
+            join plans a on a.number = w.latest_plan
+            where p.name = ?1 order by p.retired_at is not null, p.retired_at desc limit 1";
+        Ok(all(&self.connection, sql, params![policy], |row| self.plan(row))?.pop())
+    }
+
+    fn plan(&self, row: &Row<'_>) -> Result<PlanRecord, JournalError> {
+        let run_id: Box<str> = row.get(0)?;
+        let entries = row.get_ref(4)?.as_str_or_null()?.map(rows::plan::read_entries).transpose()?;
+        let plan = Plan {
+            made_at: Timestamp::from_millis(row.get(1)?),
+            own: row.get(2)?,
+            held: row.get_ref(3)?.as_str_or_null()?.map(rows::plan::read_held).transpose()?,
+            entries: entries.unwrap_or_default(),
+        };
+        let sql = "select subject from audit where run_id = ?1 and what = 'delete'";
+        let gone: Vec<Box<str>> = all(&self.connection, sql, params![run_id], |row| Ok(row.get(0)?))?;
+        let deleted = plan.entries.iter().map(|entry| &entry.target).filter(|target| gone.contains(&target.name));
+        Ok(PlanRecord { run_id, deleted: deleted.cloned().collect(), plan })
+    }
+
+    /// Returns what was deleted, spared or commanded, newest first.
+    pub fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, JournalError> {
+        let sql = match query.run_id {
+            Some(_) => {
+                "select number, at, who, what, subject, detail, run_id from audit
+                    where run_id = ?1 order by number desc"
+            }
+            None => {
+                "select number, at, who, what, subject, detail, run_id from audit
+                    where ?1 is null order by number desc"
+            }
+        };
+        let patterns: Vec<_> = query.subjects.iter().map(|subject| WildMatch::new(subject)).collect();
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query(params![query.run_id])?;
+        let mut records = Vec::new();
+        while records.len() < query.limit.min(ROWS_MAX) as usize {
+            let Some(row) = rows.next()? else { break };
+            let subject = row.get_ref(4)?.as_str()?;
+            if patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(subject)) {
+                records.push(audit(row)?);
+            }
+        }
+        Ok(records)
+    }
+
+    /// Returns triggers of a policy that were consumed without a run, newest first.
+    pub fn skips(&self, policy: &str, limit: u32) -> Result<Vec<Skip>, JournalError> {
+        let sql = "select s.policy_uid, s.kind, s.reason, s.count, s.first_at, s.last_at, s.at
+            from policies p join skips s on s.policy_uid = p.policy_uid
+            where p.name = ?1 order by s.number desc limit ?2";
+        all(&self.connection, sql, params![policy, limit.min(ROWS_MAX)], load::skip)
+    }
+
+    /// Returns notices in one state or in any, newest first.
+    pub fn notices(&self, state: Option<NoticeState>, limit: u32) -> Result<Vec<NoticeRecord>, JournalError> {
+        let sql = format!(
+            "select {NOTICE_COLUMNS} from notices where ?1 is null or state = ?1 order by number desc limit ?2"
+        );
+        all(&self.connection, &sql, params![state.map(NoticeState::word), limit.min(ROWS_MAX)], load::notice)
+    }
+
+    /// Returns how many rows of each sort there are.
+    pub fn counts(&self) -> Result<Counts, JournalError> {
+        let count = |sql: &str| unsigned(value(&self.connection, sql, [])?.unwrap_or_default());
+        let _look = self.connection.unchecked_transaction()?;
+        let oldest = "select min(at) from notices where state = 'pending'";
+        Ok(Counts {
+            policies: count("select count(*) from policies where retired_at is null")?,
+            runs: count("select count(*) from runs")?,
+            runs_active: count("select count(*) from workflows where phase = 'active'")?,
+            notices_pending: count("select count(*) from notices where state = 'pending'")?,
+            notices_undeliverable: count("select count(*) from notices where state = 'undeliverable'")?,
+            notice_oldest_at: value::<Option<i64>>(&self.connection, oldest, [])?.flatten().map(Timestamp::from_millis),
+            file_bytes: count("pragma page_count")? * count("pragma page_size")?,
+        })
+    }
+
+    /// Returns what the engine would find at start.
+    pub fn load(&self) -> Result<Loaded, JournalError> {
+        load::load(&self.connection, open::machine_changed(&self.connection, &open::machine())?)
+    }
+
+    /// Returns the run that was begun for a client's key, if one was.
+    pub fn run_of_request(&self, key: &str) -> Result<Option<RunRecord>, JournalError> {
+        load::run_of_request(&self.connection, key)
+    }
+
+    /// Returns the last good text of every file, by kind and name.
+    pub fn documents(&self) -> Result<Vec<Document>, JournalError> {
+        load::documents(&self.connection)
+    }
+
+    /// Returns the last good text of one file, if it ever had one.
+    pub fn document(&self, kind: DocumentKind, name: &str) -> Result<Option<Document>, JournalError> {
+        load::document(&self.connection, kind, name)
+    }
+
+    /// Returns every policy's name by its uid, retired ones included.
+    fn policies(&self) -> Result<BTreeMap<Box<str>, Box<str>>, JournalError> {
+        let policies =
+            all(&self.connection, "select policy_uid, name from policies", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(policies.into_iter().collect())
+    }
+}
+
+fn matching(policies: BTreeMap<Box<str>, Box<str>>, patterns: &[String]) -> BTreeSet<Box<str>> {
+    let patterns: Vec<_> = patterns.iter().map(|pattern| WildMatch::new(pattern)).collect();
+    let wanted = |name: &str| patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(name));
+    policies.into_iter().filter(|(_, name)| wanted(name)).map(|(policy_uid, _)| policy_uid).collect()
+}
+
+fn audit(row: &Row<'_>) -> Result<AuditRecord, JournalError> {
+    Ok(AuditRecord {
+        number: row.get(0)?,
+        audit: Audit {
+            at: Timestamp::from_millis(row.get(1)?),
+            who: row.get(2)?,
+            what: row.get(3)?,
+            subject: row.get(4)?,
+            detail: row.get(5)?,
+            run_id: row.get(6)?,
+        },
+    })
+}

@@ -1,0 +1,74 @@
+//! The stored form of plans.
+
+use serde::{Deserialize, Serialize};
+
+use super::verdict::{self, VerdictRow};
+use super::{FORM, TargetRow, check_form, pick, read, unknown, write};
+use crate::journal::error::JournalError;
+use crate::lifecycle::plan::{Entry, Held};
+use crate::lifecycle::retention::Verdict;
+use crate::lifecycle::snapshot::Status;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntriesRow {
+    form: u32,
+    entries: Vec<EntryRow>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntryRow {
+    target: TargetRow,
+    status: Box<str>,
+    verdict: VerdictRow,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum HeldRow {
+    ListingShrank { before: u32, now: u32 },
+}
+
+/// Returns the stored form of a plan's lines.
+pub(in crate::journal) fn write_entries(entries: &[Entry]) -> Result<String, JournalError> {
+    let row = |entry: &Entry| EntryRow {
+        target: (&entry.target).into(),
+        status: entry.status.word().into(),
+        verdict: verdict::write(&entry.verdict),
+    };
+    write(&EntriesRow { form: FORM, entries: entries.iter().map(row).collect() })
+}
+
+/// Returns a plan's lines that were stored.
+pub(in crate::journal) fn read_entries(text: &str) -> Result<Vec<Entry>, JournalError> {
+    let rows: EntriesRow = read(text)?;
+    check_form(rows.form)?;
+    let entry = |row: EntryRow| {
+        let status = [Status::Running, Status::Good, Status::Partial, Status::Failed];
+        Ok(Entry {
+            target: row.target.into(),
+            status: pick("status", &row.status, &status, |status| status.word())?,
+            verdict: read_verdict(row.verdict)?,
+        })
+    };
+    rows.entries.into_iter().map(entry).collect()
+}
+
+/// Returns the stored form of what holds a plan.
+pub(in crate::journal) fn write_held(held: &Held) -> Result<String, JournalError> {
+    write(&match *held {
+        Held::ListingShrank { before, now } => HeldRow::ListingShrank { before, now },
+    })
+}
+
+/// Returns what holds a plan.
+pub(in crate::journal) fn read_held(text: &str) -> Result<Held, JournalError> {
+    Ok(match read(text)? {
+        HeldRow::ListingShrank { before, now } => Held::ListingShrank { before, now },
+    })
+}
+
+fn read_verdict(row: VerdictRow) -> Result<Verdict, JournalError> {
+    verdict::read(row).ok_or_else(|| unknown("verdict", "with a span that means nothing"))
+}

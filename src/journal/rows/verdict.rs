@@ -1,0 +1,137 @@
+//! The stored form of verdicts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::lifecycle::retention::{Condemn, Keep, Until, Verdict, Whose};
+use crate::lifecycle::time::Span;
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum VerdictRow {
+    Keep(KeepRow),
+    Condemn(CondemnRow),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum KeepRow {
+    Foreign(WhoseRow),
+    Ambiguous { entries: u32 },
+    Running,
+    InUse { by: String },
+    Undatable,
+    FutureDated { ahead_ms: i64 },
+    NewestGood,
+    Minimum { place: u32, min_count: u32 },
+    WithinCondition { age_ms: i64, place: u32 },
+    FailedButRecent { age_ms: i64, until: UntilRow },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum WhoseRow {
+    Nobody,
+    AnotherInstallation,
+    AnotherPolicy,
+    Contradictory,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum UntilRow {
+    MaxAge(String),
+    NewerGood,
+    MaxCount { newer: u32, max_count: u32 },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum CondemnRow {
+    OlderThanMaxAge { age_ms: i64, max_age: String },
+    BeyondMaxCount { place: u32, max_count: u32 },
+    FailedAndOld { age_ms: i64, max_age: String },
+    FailedAndReplaced { newer: u32, max_count: u32 },
+}
+
+/// Returns the stored form.
+pub(super) fn write(verdict: &Verdict) -> VerdictRow {
+    match verdict {
+        Verdict::Keep(keep) => VerdictRow::Keep(match keep {
+            Keep::Foreign(whose) => KeepRow::Foreign(match whose {
+                Whose::Nobody => WhoseRow::Nobody,
+                Whose::AnotherInstallation => WhoseRow::AnotherInstallation,
+                Whose::AnotherPolicy => WhoseRow::AnotherPolicy,
+                Whose::Contradictory => WhoseRow::Contradictory,
+            }),
+            Keep::Ambiguous { entries } => KeepRow::Ambiguous { entries: *entries },
+            Keep::Running => KeepRow::Running,
+            Keep::InUse { by } => KeepRow::InUse { by: by.clone() },
+            Keep::Undatable => KeepRow::Undatable,
+            Keep::FutureDated { ahead_ms } => KeepRow::FutureDated { ahead_ms: *ahead_ms },
+            Keep::NewestGood => KeepRow::NewestGood,
+            Keep::Minimum { place, min_count } => KeepRow::Minimum { place: *place, min_count: *min_count },
+            Keep::WithinCondition { age_ms, place } => KeepRow::WithinCondition { age_ms: *age_ms, place: *place },
+            Keep::FailedButRecent { age_ms, until } => KeepRow::FailedButRecent {
+                age_ms: *age_ms,
+                until: match until {
+                    Until::MaxAge(max_age) => UntilRow::MaxAge(max_age.written().to_string()),
+                    Until::NewerGood => UntilRow::NewerGood,
+                    Until::MaxCount { newer, max_count } => UntilRow::MaxCount { newer: *newer, max_count: *max_count },
+                },
+            },
+        }),
+        Verdict::Condemn(condemn) => VerdictRow::Condemn(match condemn {
+            Condemn::OlderThanMaxAge { age_ms, max_age } => {
+                CondemnRow::OlderThanMaxAge { age_ms: *age_ms, max_age: max_age.written().to_string() }
+            }
+            Condemn::BeyondMaxCount { place, max_count } => {
+                CondemnRow::BeyondMaxCount { place: *place, max_count: *max_count }
+            }
+            Condemn::FailedAndOld { age_ms, max_age } => {
+                CondemnRow::FailedAndOld { age_ms: *age_ms, max_age: max_age.written().to_string() }
+            }
+            Condemn::FailedAndReplaced { newer, max_count } => {
+                CondemnRow::FailedAndReplaced { newer: *newer, max_count: *max_count }
+            }
+        }),
+    }
+}
+
+/// Returns the verdict of a stored form, `None` when a span in it cannot be read.
+pub(super) fn read(row: VerdictRow) -> Option<Verdict> {
+    let span = |written: String| Span::parse(&written).ok();
+    Some(match row {
+        VerdictRow::Keep(keep) => Verdict::Keep(match keep {
+            KeepRow::Foreign(whose) => Keep::Foreign(match whose {
+                WhoseRow::Nobody => Whose::Nobody,
+                WhoseRow::AnotherInstallation => Whose::AnotherInstallation,
+                WhoseRow::AnotherPolicy => Whose::AnotherPolicy,
+                WhoseRow::Contradictory => Whose::Contradictory,
+            }),
+            KeepRow::Ambiguous { entries } => Keep::Ambiguous { entries },
+            KeepRow::Running => Keep::Running,
+            KeepRow::InUse { by } => Keep::InUse { by },
+            KeepRow::Undatable => Keep::Undatable,
+            KeepRow::FutureDated { ahead_ms } => Keep::FutureDated { ahead_ms },
+            KeepRow::NewestGood => Keep::NewestGood,
+            KeepRow::Minimum { place, min_count } => Keep::Minimum { place, min_count },
+            KeepRow::WithinCondition { age_ms, place } => Keep::WithinCondition { age_ms, place },
+            KeepRow::FailedButRecent { age_ms, until } => Keep::FailedButRecent {
+                age_ms,
+                until: match until {
+                    UntilRow::MaxAge(max_age) => Until::MaxAge(span(max_age)?),
+                    UntilRow::NewerGood => Until::NewerGood,
+                    UntilRow::MaxCount { newer, max_count } => Until::MaxCount { newer, max_count },
+                },
+            },
+        }),
+        VerdictRow::Condemn(condemn) => Verdict::Condemn(match condemn {
+            CondemnRow::OlderThanMaxAge { age_ms, max_age } => {
+                Condemn::OlderThanMaxAge { age_ms, max_age: span(max_age)? }
+            }
+            CondemnRow::BeyondMaxCount { place, max_count } => Condemn::BeyondMaxCount { place, max_count },
+            CondemnRow::FailedAndOld { age_ms, max_age } => Condemn::FailedAndOld { age_ms, max_age: span(max_age)? },
+            CondemnRow::FailedAndReplaced { newer, max_count } => Condemn::FailedAndReplaced { newer, max_count },
+        }),
+    })
+}

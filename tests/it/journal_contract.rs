@@ -1,0 +1,627 @@
+//! What every journal keeps, wherever it stores it. Each promise is a function over `open`, run on
+//! the journal in memory and on the one in a file.
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use snapkeep::journal::change::{
+    Adoption, Audit, Begun, Change, Delivered, Delivery, DocumentKind, LoadedPolicy, Notice, Settled, Skip, SkipReason,
+    State,
+};
+use snapkeep::journal::{ErrorKind, Journal};
+use snapkeep::lifecycle::creation::Creation;
+use snapkeep::lifecycle::deletion::Deletion;
+use snapkeep::lifecycle::plan::Target;
+use snapkeep::lifecycle::policy::Revision;
+use snapkeep::lifecycle::snapshot::SnapshotName;
+use snapkeep::lifecycle::time::{Moment, Timestamp, Wait};
+use snapkeep::lifecycle::workflow::{
+    Cause, Ending, Kind, Outcome, Phase, Run, Step, Trigger, Trouble, Watch, Workflow,
+};
+
+/// A journal, and the directory it lives in, if it lives in one.
+struct Opened {
+    journal: Journal,
+    _directory: Option<tempfile::TempDir>,
+}
+
+type Open = fn() -> Opened;
+
+fn in_memory() -> Opened {
+    Opened { journal: Journal::in_memory(moment(0)).expect("opened"), _directory: None }
+}
+
+fn in_file() -> Opened {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = Journal::open(directory.path(), moment(0)).expect("opened");
+    Opened { journal, _directory: Some(directory) }
+}
+
+/// Runs each promise on both.
+macro_rules! contract {
+    ($($promise:ident),* $(,)?) => {
+        mod memory { $(#[test] fn $promise() { super::$promise(super::in_memory); })* }
+        mod file { $(#[test] fn $promise() { super::$promise(super::in_file); })* }
+    };
+}
+
+contract!(
+    a_new_journal_promises_nothing,
+    any_state_comes_back_as_it_went_in,
+    a_commit_is_whole_or_nothing,
+    a_version_that_is_gone_fails_the_commit,
+    a_trigger_runs_once,
+    a_settled_run_cannot_settle_again,
+    the_latest_runs_come_back_with_their_policy,
+    a_policy_that_returns_under_its_name_inherits_nothing,
+    a_policy_that_returns_under_its_uid_goes_on,
+    two_living_policies_cannot_share_a_name,
+    a_retired_policy_is_told_of_while_something_is_under_way,
+    a_stopped_policy_stays_stopped,
+    the_same_notice_twice_is_one,
+    a_notice_waits_until_it_is_due_and_ends_once,
+    skips_are_summed_since_the_last_run_began,
+    the_last_good_text_of_a_file_is_kept_until_it_is_forgotten,
+    terms_are_kept_while_a_run_needs_them,
+    chores_remember_their_latest_run,
+    a_request_key_leads_to_its_run,
+    what_was_seen_stays_until_it_is_replaced,
+    the_latest_instant_never_goes_back,
+    trimming_keeps_what_is_promised_and_what_is_latest,
+    trimming_goes_in_slices,
+    a_retired_policy_is_forgotten_when_nothing_of_it_is_left,
+    ten_thousand_changes_are_one_commit,
+);
+
+fn a_new_journal_promises_nothing(open: Open) {
+    let loaded = open().journal.load().expect("loaded");
+    assert_eq!(loaded.epoch, 1);
+    assert_eq!(loaded.installation.len(), 32);
+    assert!(!loaded.machine_changed);
+    assert!(loaded.policies.is_empty() && loaded.terms.is_empty() && loaded.chores.is_empty());
+}
+
+fn any_state_comes_back_as_it_went_in(open: Open) {
+    let mut opened = open();
+    commit(&mut opened, &[adopt("u", "db")]);
+    let mut version = 1;
+    let mut runner = TestRunner::new(Config { cases: 200, failure_persistence: None, ..Config::default() });
+    let states = (workflow(creation_step()), workflow(deletion_step()), proptest::option::of(any::<u32>()));
+    let opened = std::cell::RefCell::new(opened);
+    let versions = std::cell::RefCell::new(&mut version);
+    let result = runner.run(&states, |(creation, deletion, seen)| {
+        let mut opened = opened.borrow_mut();
+        let mut version = versions.borrow_mut();
+        let before = policy(&mut opened, "u").seen;
+        commit(
+            &mut opened,
+            &[
+                save("u", **version, State::Creation(creation.clone()), None),
+                save("u", **version, State::Deletion(deletion.clone()), seen),
+            ],
+        );
+        **version += 1;
+        let policy = policy(&mut opened, "u");
+        prop_assert_eq!(policy.creation, (creation, **version));
+        prop_assert_eq!(policy.deletion, (deletion, **version));
+        prop_assert_eq!(policy.seen, seen.or(before));
+        Ok(())
+    });
+    result.expect("every state comes back");
+}
+
+fn a_commit_is_whole_or_nothing(open: Open) {
+    let mut opened = open();
+    commit(&mut opened, &[adopt("u", "db")]);
+    let before = opened.journal.load().expect("loaded");
+    let changes = [
+        begin("r1", "u", 10),
+        Change::Audit(audit(11, "delete", "db-1", Some("r1"))),
+        Change::Notice(notice("k", 12)),
+        Change::Skip(skip("u", SkipReason::Missed, 3, 12)),
+        Change::Document {
+            kind: DocumentKind::Policy,
+            name: "db".into(),
+            origin: "db.toml".into(),
+            text: Some("x".into()),
+            at: at(13),
+        },
+        Change::Terms { revision: revision(), text: "t".into() },
+        Change::Chore { job: "backup".into(), at: at(14), trouble: None },
+        adopt("v", "web"),
+        Change::Pause { policy_uid: "nobody".into(), paused: true },
+    ];
+    assert_eq!(refusal(&mut opened, &changes), ErrorKind::Conflict);
+    assert_eq!(opened.journal.load().expect("loaded"), before);
+    assert!(opened.journal.documents().expect("read").is_empty());
+    assert_eq!(opened.journal.notices_due(at(99), 9).expect("read"), (Vec::new(), None));
+    // All but the last are good.
+    commit(&mut opened, &changes[..8]);
+}
+
+fn a_version_that_is_gone_fails_the_commit(open: Open) {
+    let mut opened = open();
+    commit(&mut opened, &[adopt("u", "db")]);
+    let waiting = |mark| State::Creation(Workflow { mark: at(mark), phase: Phase::Waiting });
+    commit(&mut opened, &[save("u", 1, waiting(5), None)]);
+    assert_eq!(refusal(&mut opened, &[save("u", 1, waiting(6), None)]), ErrorKind::Conflict);
+    assert_eq!(refusal(&mut opened, &[save("u", 3, waiting(6), None)]), ErrorKind::Conflict);
+    assert_eq!(refusal(&mut opened, &[save("v", 1, waiting(6), None)]), ErrorKind::Conflict);
+    assert_eq!(policy(&mut opened, "u").creation.0.mark, at(5));
+    // The other workflow has a version of its own.
+    assert_eq!(policy(&mut opened, "u").deletion.1, 1);
+    commit(&mut opened, &[save("u", 2, waiting(6), None), save("u", 3, waiting(7), None)]);
+    assert_eq!(policy(&mut opened, "u").creation.1, 4);
+}
+
+fn a_trigger_runs_once(open: Open) {
+    let mut opened = open();
+    commit(&mut opened, &[adopt("u", "db"), adopt("v", "web"), begin("r1", "u", 10)]);
+    assert_eq!(refusal(&mut opened, &[begin("r2", "u", 10)]), ErrorKind::Taken);
+    // Another policy, another workflow and another instant are other triggers.
+    commit(&mut opened, &[begin("r3", "v", 10), begin_deletion("r4", "u", 10), begin("r5", "u", 11)]);
+    // So are runs: an identity is given once.
+    assert_eq!(refusal(&mut opened, &[begin("r5", "u", 12)]), ErrorKind::Taken);
+    // After the run has settled and been trimmed for as long as it is the latest, too.
+    commit(&mut opened, &[settle("r5", 13, Outcome::Succeeded)]);
+    assert_eq!(refusal(&mut opened, &[begin("r6", "u", 11)]), ErrorKind::Taken);
+}
+
+fn a_settled_run_cannot_settle_again(open: Open) {
+    let mut opened = open();
+    commit(&mut opened, &[adopt("u", "db"), begin("r1", "u", 10), settle("r1", 20, Outcome::Failed)]);
+    assert_eq!(refusal(&mut opened, &[settle("r1", 21, Outcome::Succeeded)]), ErrorKind::Conflict);
+    assert_eq!(refusal(&mut opened, &[settle("r2", 21, Outcome::Succeeded)]), ErrorKind::Conflict);
+    assert_eq!(policy(&mut opened, "u").last_creation.and_then(|run| run.outcome), Some(Outcome::Failed));
+}
+
+fn the_latest_runs_come_back_with_their_policy(open: Open) {
+    let mut opened = open();
+    commit(&mut opened, &[adopt("u", "db"), begin("r1", "u", 10), settle("r1", 11, Outcome::Succeeded)]);
+    commit(&mut opened, &[begin("r2", "u", 20), settle("r2", 21, Outcome::TimeLimitExceeded)]);
+    commit(&mut opened, &[begin_deletion("r3", "u", 30), settle("r3", 31, Outcome::Succeeded)]);
+    let policy = policy(&mut opened, "u");
+    let good = policy.last_good.expect("one was good");
+    assert_eq!((&*good.run_id, good.ended_at), ("r1", Some(at(11))));
+    let last = policy.last_creation.expect("one ran");
+    assert_eq!((&*last.run_id, &*last.policy, &*last.policy_uid, last.kind), ("r2", "db", "u", Kind::Creation));
+    assert_eq!((last.trigger_at, last.began_at, last.cause), (at(20), at(20), Cause::Schedule));
+    assert_eq!((last.ended_at, last.outcome, last.attempts), (Some(at(21)), Some(Outcome::TimeLimitExceeded), 2));
+    assert_eq!((last.message.as_deref(), last.blame.as_deref()), (Some("it ended"), Some("because")));
+    assert_eq!(last.snapshot.as_deref(), Some("db-20-aaaaaaaa"));
+    assert_eq!(policy.last_deletion.map(|run| run.run_id), Some("r3".into()));
+}
+
+fn a_policy_that_returns_under_its_name_inherits_nothing(open: Open) {
+    let mut opened = open();
+    commit(&mut opened, &[adopt("u", "db"), begin("r1", "u", 10), settle("r1", 11, Outcome::Succeeded)]);
+    commit(
+        &mut opened,
+        &[
+            save("u", 1, State::Deletion(Workflow { mark: at(9), phase: Phase::Waiting }), Some(40)),
+            Change::Pause { policy_uid: "u".into(), paused: true },
+            Change::Skip(skip("u", SkipReason::Overlap, 2, 12)),
+        ],
+    );
+    commit(&mut opened, &[Change::Retire { policy_uid: "u".into(), at: at(20) }, adopt("v", "db")]);
+    let loaded = opened.journal.load().expect("loaded");
+    assert_eq!(loaded.policies.len(), 1);
+    let fresh = policy(&mut opened, "v");
+    assert_eq!((&*fresh.name, fresh.paused, fresh.retired, fresh.seen), ("db", false, false, None));
+    assert_eq!((fresh.last_creation, fresh.last_good, fresh.skips), (None, None, Vec::new()));
+    assert_eq!((fresh.creation.1, fresh.deletion.1), (1, 1));
+    assert_eq!(refusal(&mut opened, &[Change::Retire { policy_uid: "u".into(), at: at(21) }]), ErrorKind::Conflict);
+}
+
+fn a_policy_that_returns_under_its_uid_goes_on(open: Open) {
+    let mut opened = open();
+    commit(&mut opened, &[adopt("u", "db"), begin("r1", "u", 10), settle("r1", 11, Outcome::Succeeded)]);
+    let watching = watching();
+    commit(&mut opened, &[save("u", 1, State::Creation(watching.clone()), None)]);
+    commit(&mut opened, &[Change::Retire { policy_uid: "u".into(), at: at(20) }, adopt("u", "wiki")]);
+    let policy = policy(&mut opened, "u");
+    assert_eq!((&*policy.name, policy.retired), ("wiki", false));
+    assert_eq!(policy.last_good.map(|run| (run.run_id, run.policy)), Some(("r1".into(), "wiki".into())));
+    // What is still under way is not forgotten over it.
+    assert_eq!(policy.creation, (watching, 2));
+    assert_eq!(policy.deletion.1, 1);
+    assert_eq!(refusal(&mut opened, &[adopt("u", "wiki")]), ErrorKind::Conflict);
+}
+
+fn two_living_policies_cannot_share_a_name(open: Open) {
+    let mut opened = open();
+    commit(&mut opened, &[adopt("u", "db")]);
+    assert_eq!(refusal(&mut opened, &[adopt("v", "db")]), ErrorKind::Taken);
+}
+
+fn a_retired_policy_is_told_of_while_something_is_under_way(open: Open) {
+    let mut opened = open();
+    commit(&mut opened, &[adopt("u", "db"), save("u", 1, State::Creation(watching()), None)]);
+    commit(&mut opened, &[Change::Retire { policy_uid: "u".into(), at: at(20) }]);
+    assert!(policy(&mut opened, "u").retired);
+    let waiting = State::Creation(Workflow { mark: at(30), phase: Phase::Waiting });
+    commit(&mut opened, &[save("u", 2, waiting, None)]);
+    assert!(opened.journal.load().expect("loaded").policies.is_empty());
+}
+
+fn a_stopped_policy_stays_stopped(open: Open) {
+    let mut opened = open();
+    commit(&mut opened, &[adopt("u", "db"), Change::Pause { policy_uid: "u".into(), paused: true }]);
+    let next = Revision("another".into());
+    commit(&mut opened, &[Change::Revise { policy_uid: "u".into(), revision: next.clone() }]);
+    let stopped = policy(&mut opened, "u");
+    assert_eq!((stopped.paused, stopped.revision), (true, next));
+    commit(&mut opened, &[Change::Pause { policy_uid: "u".into(), paused: false }]);
+    assert!(!policy(&mut opened, "u").paused);
+}
+
+fn the_same_notice_twice_is_one(open: Open) {
+    let mut opened = open();
+    commit(&mut opened, &[Change::Notice(notice("k", 5))]);
+    commit(&mut opened, &[Change::Notice(Notice { body: "another".into(), ..notice("k", 6) })]);
+    let (due, next) = opened.journal.notices_due(at(10), 9).expect("read");
+    assert_eq!(due.iter().map(|due| &due.notice).collect::<Vec<_>>(), [&notice("k", 5)]);
+    assert_eq!(next, None);
+    let delivery = Delivery { key: "k".into(), at: at(7), result: Delivered::Done };
+    commit(&mut opened, &[Change::Delivery(delivery), Change::Notice(notice("k", 8))]);
+    assert_eq!(opened.journal.notices_due(at(10), 9).expect("read"), (Vec::new(), None));
+}
+
+fn a_notice_waits_until_it_is_due_and_ends_once(open: Open) {
+    let mut opened = open();
+    commit(&mut opened, &[Change::Notice(notice("a", 5)), Change::Notice(notice("b", 4))]);
+    let keys = |opened: &mut Opened, now, limit| {
+        let (due, next) = opened.journal.notices_due(at(now), limit).expect("read");
+        (due.iter().map(|due| format!("{} {}", due.notice.key, due.attempts)).collect::<Vec<_>>().join(", "), next)
+    };
+    assert_eq!(keys(&mut opened, 3, 9), ("".into(), Some(at(4))));
+    assert_eq!(keys(&mut opened, 9, 9), ("b 0, a 0".into(), None));
+    assert_eq!(keys(&mut opened, 9, 1), ("b 0".into(), Some(at(5))));
+    let deliver = |key: &str, now, result| Change::Delivery(Delivery { key: key.into(), at: at(now), result });
+    commit(&mut opened, &[deliver("b", 9, Delivered::Trying { again_at: at(60) })]);
+    assert_eq!(keys(&mut opened, 9, 9), ("a 0".into(), Some(at(60))));
+    // Counted before it was made: whoever dies now comes back to one try.
+    assert_eq!(keys(&mut opened, 60, 9), ("a 0, b 1".into(), None));
+    commit(&mut opened, &[deliver("b", 10, Delivered::Again { at: at(30), trouble: "refused".into() })]);
+    assert_eq!(keys(&mut opened, 30, 9), ("a 0, b 1".into(), None));
+    commit(&mut opened, &[deliver("a", 31, Delivered::Undeliverable { trouble: "gone".into() })]);
+    commit(&mut opened, &[deliver("b", 31, Delivered::Done)]);
+    assert_eq!(keys(&mut opened, 99, 9), ("".into(), None));
+    // What the channel took it has; what was given up may be tried again.
+    commit(&mut opened, &[deliver("b", 32, Delivered::Again { at: at(40), trouble: "late".into() })]);
+    commit(&mut opened, &[deliver("a", 32, Delivered::Trying { again_at: at(50) })]);
+    assert_eq!(keys(&mut opened, 99, 9), ("a 1".into(), None));
+    assert_eq!(refusal(&mut opened, &[deliver("c", 33, Delivered::Done)]), ErrorKind::Conflict);
+}
+
+fn skips_are_summed_since_the_last_run_began(open: Open) {
+    let mut opened = open();
+    commit(&mut opened, &[adopt("u", "db"), Change::Skip(skip("u", SkipReason::Watched, 4, 5))]);
+    // Recorded with the beginning of a run: it is what the run makes up for.
+    commit(&mut opened, &[Change::Skip(skip("u", SkipReason::Missed, 7, 10)), begin("r1", "u", 10)]);
+    commit(&mut opened, &[Change::Skip(skip("u", SkipReason::Overlap, 1, 20))]);
+    commit(&mut opened, &[Change::Skip(skip("u", SkipReason::Overlap, 2, 30))]);
+    let skips = policy(&mut opened, "u").skips;
+    let expected = [skip("u", SkipReason::Missed, 7, 10), Skip { count: 3, ..skip("u", SkipReason::Overlap, 2, 30) }];
+    assert_eq!(skips, expected);
+    // Deletion's are its own.
+    let deletions = Skip { kind: Kind::Deletion, ..skip("u", SkipReason::Overlap, 1, 40) };
+    commit(&mut opened, &[Change::Skip(deletions.clone()), begin("r2", "u", 50)]);
+    assert_eq!(policy(&mut opened, "u").skips, [deletions]);
+}
+
+fn the_last_good_text_of_a_file_is_kept_until_it_is_forgotten(open: Open) {
+    let mut opened = open();
+    let document = |kind, name: &str, text: Option<&str>| Change::Document {
+        kind,
+        name: name.into(),
+        origin: format!("{name}.toml").into(),
+        text: text.map(Into::into),
+        at: at(1),
+    };
+    commit(&mut opened, &[document(DocumentKind::Policy, "db", Some("one"))]);
+    commit(&mut opened, &[document(DocumentKind::Policy, "db", Some("two"))]);
+    commit(&mut opened, &[document(DocumentKind::Channel, "db", Some("mail"))]);
+    let found = opened.journal.document(DocumentKind::Policy, "db").expect("read").expect("there");
+    assert_eq!((&*found.text, &*found.origin, found.at), ("two", "db.toml", at(1)));
+    let all = opened.journal.documents().expect("read");
+    assert_eq!(all.iter().map(|document| &*document.text).collect::<Vec<_>>(), ["mail", "two"]);
+    commit(&mut opened, &[document(DocumentKind::Policy, "db", None), document(DocumentKind::Policy, "x", None)]);
+    assert_eq!(opened.journal.document(DocumentKind::Policy, "db").expect("read"), None);
+    assert_eq!(opened.journal.documents().expect("read").len(), 1);
+}
+
+fn terms_are_kept_while_a_run_needs_them(open: Open) {
+    let mut opened = open();
+    let terms = |revision: &str| Change::Terms { revision: Revision(revision.into()), text: "text".into() };
+    commit(&mut opened, &[adopt("u", "db"), terms("r"), terms("unused")]);
+    commit(&mut opened, &[terms("r"), save("u", 1, State::Creation(watching()), None)]);
+    let kept = |opened: &mut Opened| opened.journal.load().expect("loaded").terms;
+    assert_eq!(kept(&mut opened), [(revision(), "text".into())]);
+    opened.journal.trim(at(0), 1000).expect("trimmed");
+    assert_eq!(kept(&mut opened), [(revision(), "text".into())]);
+    let waiting = State::Creation(Workflow { mark: at(30), phase: Phase::Waiting });
+    commit(&mut opened, &[save("u", 2, waiting, None)]);
+    assert!(kept(&mut opened).is_empty());
+}
+
+fn chores_remember_their_latest_run(open: Open) {
+    let mut opened = open();
+    let chore = |now, trouble: Option<&str>| Change::Chore {
+        job: "backup".into(),
+        at: at(now),
+        trouble: trouble.map(Into::into),
+    };
+    commit(&mut opened, &[chore(1, None), chore(2, Some("no space"))]);
+    let chores = opened.journal.load().expect("loaded").chores;
+    assert_eq!(chores, [("backup".into(), at(2), Some("no space".to_string()))]);
+}
+
+fn a_request_key_leads_to_its_run(open: Open) {
+    let mut opened = open();
+    let asked = |run: &str, trigger_at| {
+        let Change::Begin(begun) = begin(run, "u", trigger_at) else { unreachable!() };
+        let trigger = Trigger { at: at(trigger_at), cause: Cause::Manual };
+        Change::Begin(Begun { request_key: Some("key".into()), trigger, ..begun })
+    };
+    commit(&mut opened, &[adopt("u", "db")]);
+    assert_eq!(opened.journal.run_of_request("key").expect("read"), None);
+    commit(&mut opened, &[asked("r1", 10)]);
+    let run = opened.journal.run_of_request("key").expect("read").expect("there");
+    assert_eq!((&*run.run_id, run.cause), ("r1", Cause::Manual));
+    assert_eq!(refusal(&mut opened, &[asked("r2", 11)]), ErrorKind::Taken);
+}
+
+fn what_was_seen_stays_until_it_is_replaced(open: Open) {
+    let mut opened = open();
+    let deletion = || State::Deletion(Workflow { mark: at(1), phase: Phase::Waiting });
+    commit(&mut opened, &[adopt("u", "db"), save("u", 1, deletion(), Some(30))]);
+    commit(&mut opened, &[save("u", 2, deletion(), None)]);
+    assert_eq!(policy(&mut opened, "u").seen, Some(30));
+    commit(&mut opened, &[save("u", 3, deletion(), Some(0))]);
+    assert_eq!(policy(&mut opened, "u").seen, Some(0));
+}
+
+fn the_latest_instant_never_goes_back(open: Open) {
+    let mut opened = open();
+    commit(&mut opened, &[Change::Audit(audit(900, "run", "db", None))]);
+    commit(&mut opened, &[Change::Audit(audit(100, "run", "db", None)), adopt("u", "db")]);
+    assert_eq!(opened.journal.load().expect("loaded").latest_at, at(900));
+}
+
+fn trimming_keeps_what_is_promised_and_what_is_latest(open: Open) {
+    let mut opened = open();
+    commit(&mut opened, &[adopt("u", "db"), adopt("v", "web")]);
+    for n in 0..10 {
+        let (run, now) = (format!("r{n}"), 10 * n);
+        let outcome = if n == 4 { Outcome::Succeeded } else { Outcome::Failed };
+        commit(&mut opened, &[begin(&run, "u", now), settle(&run, now + 1, outcome)]);
+        commit(&mut opened, &[Change::Audit(audit(now, "delete", "x", None))]);
+        commit(&mut opened, &[Change::Skip(skip("u", SkipReason::Overlap, 1, now))]);
+    }
+    commit(&mut opened, &[begin("open", "v", 7)]);
+    commit(&mut opened, &[Change::Notice(notice("waits", 1)), Change::Notice(notice("done", 1))]);
+    commit(&mut opened, &[Change::Delivery(Delivery { key: "done".into(), at: at(2), result: Delivered::Done })]);
+    let before = opened.journal.load().expect("loaded");
+    while opened.journal.trim(at(1000), 3).expect("trimmed") > 0 {}
+    let after = opened.journal.load().expect("loaded");
+    for (before, after) in before.policies.iter().zip(&after.policies) {
+        assert_eq!(before.last_creation, after.last_creation);
+        assert_eq!(before.last_good, after.last_good);
+        assert_eq!(before.creation, after.creation);
+    }
+    assert_eq!(after.policies[0].last_good.as_ref().map(|run| &*run.run_id), Some("r4"));
+    // The run under way is still there to settle, and the notice that waits to be delivered.
+    commit(&mut opened, &[settle("open", 2000, Outcome::Succeeded)]);
+    assert_eq!(opened.journal.notices_due(at(9999), 9).expect("read").0.len(), 1);
+    // A run that is gone leaves its trigger to the mark.
+    commit(&mut opened, &[begin("again", "u", 0)]);
+}
+
+fn trimming_goes_in_slices(open: Open) {
+    let mut opened = open();
+    let records: Vec<_> = (0..100).map(|n| Change::Audit(audit(n, "delete", "x", None))).collect();
+    commit(&mut opened, &records);
+    assert_eq!(opened.journal.trim(at(50), 30).expect("trimmed"), 30);
+    assert_eq!(opened.journal.trim(at(50), 30).expect("trimmed"), 20);
+    assert_eq!(opened.journal.trim(at(50), 30).expect("trimmed"), 0);
+    // The newest stays, so that its number is not given twice.
+    assert_eq!(opened.journal.trim(at(5000), 1000).expect("trimmed"), 49);
+}
+
+fn a_retired_policy_is_forgotten_when_nothing_of_it_is_left(open: Open) {
+    let mut opened = open();
+    commit(&mut opened, &[adopt("u", "db"), begin("r1", "u", 10), settle("r1", 11, Outcome::Succeeded)]);
+    commit(&mut opened, &[adopt("v", "web"), begin("r2", "v", 10), settle("r2", 11, Outcome::Succeeded)]);
+    commit(&mut opened, &[Change::Retire { policy_uid: "u".into(), at: at(20) }]);
+    // Its latest run stays while it has only just gone.
+    assert_eq!(opened.journal.trim(at(15), 1000).expect("trimmed"), 0);
+    assert_eq!(opened.journal.trim(at(30), 1000).expect("trimmed"), 4);
+    // As if it had never been: its uid is free.
+    commit(&mut opened, &[adopt("u", "db"), begin("r1", "u", 10)]);
+    assert_eq!(policy(&mut opened, "v").last_good.map(|run| run.run_id), Some("r2".into()));
+}
+
+fn ten_thousand_changes_are_one_commit(open: Open) {
+    let mut opened = open();
+    let mut changes = Vec::new();
+    for n in 0..2_500 {
+        let (uid, run) = (format!("u{n}"), format!("r{n}"));
+        changes.extend([adopt(&uid, &uid), begin(&run, &uid, 10), settle(&run, 11, Outcome::Succeeded)]);
+        changes.push(Change::Notice(notice(&run, 12)));
+    }
+    commit(&mut opened, &changes);
+    let loaded = opened.journal.load().expect("loaded");
+    assert_eq!(loaded.policies.len(), 2_500);
+    assert!(loaded.policies.iter().all(|policy| policy.last_good.is_some()));
+}
+
+fn commit(opened: &mut Opened, changes: &[Change]) {
+    opened.journal.commit(changes).expect("committed");
+}
+
+fn refusal(opened: &mut Opened, changes: &[Change]) -> ErrorKind {
+    opened.journal.commit(changes).expect_err("refused").kind()
+}
+
+fn policy(opened: &mut Opened, policy_uid: &str) -> LoadedPolicy {
+    let policies = opened.journal.load().expect("loaded").policies;
+    policies.into_iter().find(|policy| *policy.policy_uid == *policy_uid).expect("the policy is known")
+}
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+fn moment(millis: i64) -> Moment {
+    Moment { wall: at(millis), boot: 1, uptime: millis }
+}
+
+fn revision() -> Revision {
+    Revision("r".into())
+}
+
+fn adopt(policy_uid: &str, name: &str) -> Change {
+    Change::Adopt(Adoption {
+        policy_uid: policy_uid.into(),
+        name: name.into(),
+        revision: revision(),
+        at: at(1),
+        creation: Workflow { mark: at(1), phase: Phase::Waiting },
+        deletion: Workflow { mark: at(1), phase: Phase::Waiting },
+    })
+}
+
+fn save(policy_uid: &str, version: u64, state: State, seen: Option<u32>) -> Change {
+    Change::Save { policy_uid: policy_uid.into(), version, state, seen }
+}
+
+fn begin(run_id: &str, policy_uid: &str, trigger_at: i64) -> Change {
+    Change::Begin(Begun {
+        run_id: run_id.into(),
+        policy_uid: policy_uid.into(),
+        kind: Kind::Creation,
+        trigger: Trigger { at: at(trigger_at), cause: Cause::Schedule },
+        revision: revision(),
+        at: moment(trigger_at),
+        snapshot: Some(format!("db-{trigger_at}-aaaaaaaa").into()),
+        request_key: None,
+    })
+}
+
+fn begin_deletion(run_id: &str, policy_uid: &str, trigger_at: i64) -> Change {
+    let Change::Begin(begun) = begin(run_id, policy_uid, trigger_at) else { unreachable!() };
+    Change::Begin(Begun { kind: Kind::Deletion, snapshot: None, ..begun })
+}
+
+fn settle(run_id: &str, now: i64, outcome: Outcome) -> Change {
+    let ending = Ending::new(outcome, "it ended").because("because");
+    Change::Settle(Settled { run_id: run_id.into(), at: at(now), ending, attempts: 2 })
+}
+
+fn skip(policy_uid: &str, reason: SkipReason, count: u64, now: i64) -> Skip {
+    let (first, last) = (at(now - count as i64), at(now));
+    Skip { policy_uid: policy_uid.into(), kind: Kind::Creation, reason, count, first, last, at: at(now) }
+}
+
+fn audit(now: i64, what: &str, subject: &str, run_id: Option<&str>) -> Audit {
+    Audit {
+        at: at(now),
+        who: "engine".into(),
+        what: what.into(),
+        subject: subject.into(),
+        detail: "older than max_age".into(),
+        run_id: run_id.map(Into::into),
+    }
+}
+
+fn notice(key: &str, now: i64) -> Notice {
+    Notice {
+        key: key.into(),
+        policy_uid: "u".into(),
+        policy: "db".into(),
+        run_id: None,
+        event: "failure".into(),
+        channel: "mail".into(),
+        subject: "failed".into(),
+        body: "failed to".into(),
+        at: at(now),
+    }
+}
+
+fn watching() -> Workflow<Creation> {
+    Workflow {
+        mark: at(3),
+        phase: Phase::Watching(Watch {
+            name: SnapshotName::new("db-1").expect("a name"),
+            revision: revision(),
+            began: moment(3),
+            cancel: true,
+            asked: 2,
+            wait: Wait::none(moment(4)),
+        }),
+    }
+}
+
+fn timestamp() -> impl Strategy<Value = Timestamp> {
+    any::<i64>().prop_map(Timestamp::from_millis)
+}
+
+fn any_moment() -> impl Strategy<Value = Moment> {
+    (timestamp(), any::<u64>(), any::<i64>()).prop_map(|(wall, boot, uptime)| Moment { wall, boot, uptime })
+}
+
+fn wait() -> impl Strategy<Value = Wait> {
+    (any_moment(), any::<i64>()).prop_map(|(from, span_ms)| Wait { from, span_ms })
+}
+
+fn name() -> impl Strategy<Value = SnapshotName> {
+    "[a-z0-9][a-z0-9._:-]{0,40}".prop_filter_map("a name", |text| SnapshotName::new(&text).ok())
+}
+
+fn target() -> impl Strategy<Value = Target> {
+    (any::<String>(), any::<String>(), proptest::option::of(timestamp())).prop_map(|(name, id, taken_at)| Target {
+        name: name.into(),
+        id: id.into(),
+        taken_at,
+    })
+}
+
+fn creation_step() -> impl Strategy<Value = Creation> {
+    (name(), 0..3).prop_map(|(name, which)| match which {
+        0 => Creation::Looking { name },
+        1 => Creation::Asking { name },
+        _ => Creation::Running { name },
+    })
+}
+
+fn deletion_step() -> impl Strategy<Value = Deletion> {
+    let targets = proptest::collection::vec(target(), 0..4);
+    (target(), targets, any::<u32>(), any::<bool>(), 0..4).prop_map(|(target, condemned, deleted, doubt, which)| {
+        match which {
+            0 => Deletion::Planning { deleted },
+            1 => Deletion::Rechecking { condemned, deleted },
+            2 => Deletion::Deleting { target, condemned, deleted },
+            _ => Deletion::Confirming { target, condemned, deleted, doubt },
+        }
+    })
+}
+
+fn workflow<S: Step + 'static>(step: impl Strategy<Value = S> + 'static) -> BoxedStrategy<Workflow<S>> {
+    let trouble = (any::<bool>(), any::<String>()).prop_map(|(busy, cause)| Trouble { busy, cause });
+    let cause = prop_oneof![Just(Cause::Schedule), Just(Cause::CatchUp), Just(Cause::Manual)];
+    let trigger = (timestamp(), cause).prop_map(|(at, cause)| Trigger { at, cause });
+    let counts = (any::<u32>(), any::<u32>());
+    let run =
+        ("[a-z0-9]{1,20}", trigger, any_moment(), any::<String>(), step, counts, proptest::option::of(trouble), wait())
+            .prop_map(|(id, trigger, began, revision, step, (attempts, failures), trouble, wait)| {
+                let revision = Revision(revision.into());
+                Phase::Active(Run { id: id.into(), trigger, began, revision, step, attempts, failures, trouble, wait })
+            });
+    let watch = (name(), any::<String>(), any_moment(), any::<bool>(), any::<u32>(), wait()).prop_map(
+        |(name, revision, began, cancel, asked, wait)| {
+            Phase::Watching(Watch { name, revision: Revision(revision.into()), began, cancel, asked, wait })
+        },
+    );
+    let phase = prop_oneof![1 => Just(Phase::Waiting), 4 => run, 2 => watch];
+    (timestamp(), phase).prop_map(|(mark, phase)| Workflow { mark, phase }).boxed()
+}
