@@ -2,5 +2,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod drivers;
 pub mod journal;
 pub mod lifecycle;
+pub mod notify;

@@ -5,9 +5,13 @@
     reason = "tests measure how long the outside takes; what they test gets its time as an argument"
 )]
 
+mod driver_contract;
+mod files;
 mod journal_contract;
 mod journal_format;
 mod machines;
+mod peers_restic;
+mod process_host;
 mod retention;
 mod schedule;
 mod traps;

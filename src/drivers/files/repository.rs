@@ -1,0 +1,282 @@
+//! The repository on disk: begun at first use, opened, listed.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustic_backend::LocalBackend;
+use rustic_core::repofile::{DeleteOption, SnapshotFile};
+use rustic_core::{
+    ConfigOptions, Credentials, KeyOptions, Open, OpenStatus, Repository, RepositoryBackends, RepositoryOptions,
+    RusticError,
+};
+
+use crate::lifecycle::workflow::Fault;
+
+use super::super::protocol::{SnapshotLine, StatusWord};
+use super::lock::Lock;
+use super::output::{Bars, Output};
+use super::{Place, key, tags};
+
+/// An opened repository.
+pub type Opened = Repository<OpenStatus>;
+
+/// What is found where the repository should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// A repository and its key.
+    Ready,
+    /// Nothing yet: the first snapshot begins it.
+    Nothing,
+    /// A first use that was cut off before the repository was complete.
+    Begun,
+    /// A first use that was cut off after it was complete, before its key got its name.
+    Unnamed,
+}
+
+/// Looks what is there. Changes nothing.
+pub fn find(place: &Place) -> Result<Finding, Fault> {
+    let here = place.path.display();
+    let config = exists(&place.path.join("config"))?;
+    let key_path = key::path(place);
+    let (key, key_new) = (exists(&key_path)?, exists(&key::path_new(place))?);
+    let begun = || {
+        key::was_begun(place)
+            .map_err(|error| Fault::permanent(format!("repository {here} cannot be looked at: {error}")))
+    };
+    match (config, key, place.key_file.is_some()) {
+        (true, true, _) => Ok(Finding::Ready),
+        (true, false, false) if key_new => Ok(Finding::Unnamed),
+        (true, false, _) => {
+            Err(Fault::permanent(format!("key file {} of repository {here} is missing", key_path.display())))
+        }
+        (false, false, true) => Err(Fault::permanent(format!("key file {} does not exist", key_path.display()))),
+        (false, true, named) if !named || begun()? => Err(Fault::permanent(format!(
+            "repository {here} is not there although it was begun: is a disk not mounted? (to begin a new one, move {} away)",
+            if named { place.beside(".begun") } else { key_path }.display()
+        ))),
+        (false, false, false) if key_new => Ok(Finding::Begun),
+        (false, _, _) => Ok(Finding::Nothing),
+    }
+}
+
+/// Opens a repository that must be there; `None` when it was never begun.
+pub fn open(place: &Place, output: &Output) -> Result<Option<Opened>, Fault> {
+    let key_path = match find(place)? {
+        Finding::Ready => key::path(place),
+        Finding::Unnamed => key::path_new(place),
+        Finding::Nothing | Finding::Begun => return Ok(None),
+    };
+    let key = key::read(&key_path)?;
+    let opened = bare(place, output)?.open(&Credentials::password(key.text())).map_err(|error| {
+        if error.is_incorrect_password() {
+            Fault::permanent(format!(
+                "key file {} does not open repository {}",
+                key_path.display(),
+                place.path.display()
+            ))
+        } else {
+            fault("repository cannot be opened", &error)
+        }
+    })?;
+    Ok(Some(opened))
+}
+
+/// Opens the repository, and begins it where there is none. Returns what the operator must know about
+/// a new key. Only under the lock.
+pub fn open_or_begin(place: &Place, output: &Output, _lock: &Lock) -> Result<(Opened, Option<String>), Fault> {
+    match find(place)? {
+        Finding::Ready => {}
+        Finding::Unnamed => key::name_it(place)?,
+        Finding::Nothing | Finding::Begun => return begin(place, output),
+    }
+    match open(place, output)? {
+        Some(opened) => Ok((opened, None)),
+        None => Err(Fault::transient(format!("repository {} has just disappeared", place.path.display()))),
+    }
+}
+
+fn begin(place: &Place, output: &Output) -> Result<(Opened, Option<String>), Fault> {
+    clear_for_beginning(&place.path)?;
+    let key = match &place.key_file {
+        Some(named) => key::read(named)?,
+        None => key::make(place)?,
+    };
+    output.doing("beginning the repository", "");
+    let opened = bare(place, output)?
+        .init(&Credentials::password(key.text()), &KeyOptions::default(), &ConfigOptions::default())
+        .map_err(|error| fault("repository cannot be begun", &error))?;
+    sync(place)?;
+    if place.key_file.is_some() {
+        key::remember_begun(place)?;
+        return Ok((opened, None));
+    }
+    key::name_it(place)?;
+    let news = format!(
+        "a new repository was begun; without its key {} nothing in it can be read: keep a copy of the key elsewhere",
+        key::path(place).display()
+    );
+    output.tell(&news);
+    Ok((opened, Some(news)))
+}
+
+/// Makes sure that a repository may be begun here: a new or empty directory, or the remains of a
+/// beginning. Keys that were left by one are removed, because they do not open what is begun now.
+fn clear_for_beginning(path: &Path) -> Result<(), Fault> {
+    let failed =
+        |error: std::io::Error| Fault::permanent(format!("directory {} cannot be used: {error}", path.display()));
+    let mut stale = Vec::new();
+    match fs::read_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return fs::create_dir(path).map_err(failed),
+        Err(error) => return Err(failed(error)),
+        Ok(entries) => {
+            for entry in entries {
+                let entry = entry.map_err(failed)?;
+                match entry.file_name().to_str() {
+                    Some("lost+found") => {}
+                    Some("keys") => {
+                        for key in fs::read_dir(entry.path()).map_err(failed)? {
+                            stale.push(key.map_err(failed)?.path());
+                        }
+                    }
+                    Some("data" | "index" | "locks" | "snapshots")
+                        if holds_no_file(&entry.path()).map_err(failed)? => {}
+                    _ => {
+                        return Err(Fault::permanent(format!(
+                            "directory {} is no repository and not empty: it holds {}",
+                            path.display(),
+                            entry.file_name().display()
+                        )));
+                    }
+                }
+            }
+        }
+    }
+    stale.iter().try_for_each(fs::remove_file).map_err(failed)
+}
+
+/// Whether a directory of a repository holds no file, two levels down, which is as deep as they go.
+fn holds_no_file(path: &Path) -> std::io::Result<bool> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() || fs::read_dir(entry.path())?.next().is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn bare(place: &Place, output: &Output) -> Result<Repository<()>, Fault> {
+    let path = place.path.to_str().ok_or_else(|| Fault::permanent("repository path is not UTF-8"))?;
+    let backend = LocalBackend::new(path, []).map_err(|error| fault("repository cannot be opened", &error))?;
+    // A cache of a local repository would only be a second copy, in somebody's home.
+    let options = RepositoryOptions::default().no_cache(true);
+    let backends = RepositoryBackends::new(Arc::new(backend), None);
+    Repository::new_with_progress(&options, &backends, Bars(output.clone()))
+        .map_err(|error| fault("repository cannot be opened", &error))
+}
+
+/// Returns every snapshot, or a fault: the library passes over what it cannot list, so what it
+/// returns is compared with what is there.
+pub fn snapshots<S: Open>(place: &Place, opened: &Repository<S>) -> Result<Vec<SnapshotFile>, Fault> {
+    let failed = |error: std::io::Error| Fault::incomplete(format!("snapshots cannot be listed: {error}"));
+    let count = || -> Result<usize, Fault> {
+        let mut count = 0;
+        for entry in fs::read_dir(place.path.join("snapshots")).map_err(failed)? {
+            count += usize::from(is_id(&entry.map_err(failed)?.file_name().to_string_lossy()));
+        }
+        Ok(count)
+    };
+    let before = count()?;
+    let all = opened.get_all_snapshots().map_err(|error| {
+        let Fault { message, .. } = fault("snapshots cannot be listed", &error);
+        Fault::incomplete(message)
+    })?;
+    if before != all.len() || before != count()? {
+        return Err(Fault::incomplete("snapshots came or went while they were listed"));
+    }
+    Ok(all)
+}
+
+/// Whether a text is the identity of a file in a repository.
+pub fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// Returns the snapshot's full identity.
+pub fn id(snapshot: &SnapshotFile) -> String {
+    snapshot.id.into_inner().to_hex().to_string()
+}
+
+/// Whether the snapshot was left behind before it was known how whole it is.
+pub fn is_provisional(snapshot: &SnapshotFile) -> bool {
+    snapshot.tags.iter().any(|tag| tag.split('=').next() == Some(tags::PROVISIONAL))
+}
+
+/// Returns a snapshot as the protocol has it.
+pub fn line(snapshot: &SnapshotFile) -> SnapshotLine {
+    let id = id(snapshot);
+    let mut labels = tags::labels(snapshot.tags.iter());
+    let partial = labels.remove(tags::PARTIAL).is_some();
+    let provisional = labels.remove(tags::PROVISIONAL).is_some();
+    // A name for people; what is told apart is told apart by id.
+    let name = labels.remove(tags::NAME).unwrap_or_else(|| id[..8].to_owned());
+    let status = match (provisional, partial) {
+        (true, _) => StatusWord::Failed,
+        (false, true) => StatusWord::Partial,
+        (false, false) => StatusWord::Good,
+    };
+    let in_use = match &snapshot.delete {
+        DeleteOption::NotSet => None,
+        DeleteOption::Never => Some("it is marked as never to be deleted".to_owned()),
+        DeleteOption::After(time) => Some(format!("it is marked as not to be deleted before {time}")),
+    };
+    SnapshotLine {
+        name,
+        id,
+        taken_at_ms: Some(snapshot.time.timestamp().as_millisecond()),
+        status,
+        labels,
+        in_use,
+        size_bytes: snapshot.summary.as_ref().map(|summary| summary.total_bytes_processed),
+    }
+}
+
+/// Refuses to write while restic works in the repository: it may be pruning.
+pub fn no_restic_at_work(place: &Place, lock: &Lock) -> Result<(), Fault> {
+    /// restic refreshes its locks every 5 minutes and takes one for dead after 30.
+    const STALE: Duration = Duration::from_secs(30 * 60);
+    let Ok(entries) = fs::read_dir(place.path.join("locks")) else { return Ok(()) };
+    // Both times are the file system's; no other clock is asked.
+    let now = lock.file().metadata().and_then(|metadata| metadata.modified());
+    for entry in entries.flatten() {
+        let refreshed = entry.metadata().and_then(|metadata| metadata.modified());
+        let (Ok(now), Ok(refreshed)) = (&now, refreshed) else { continue };
+        if now.duration_since(refreshed).is_ok_and(|age| age > STALE) {
+            continue;
+        }
+        return Err(Fault::busy(format!("restic is at work in repository {}", place.path.display())));
+    }
+    Ok(())
+}
+
+/// Makes durable what was written: the library syncs files, but not the names they got.
+pub fn sync(place: &Place) -> Result<(), Fault> {
+    let failed = |error: std::io::Error| Fault::transient(format!("repository cannot be synced: {error}"));
+    let directory = fs::File::open(&place.path).map_err(failed)?;
+    rustix::fs::syncfs(&directory).map_err(|error| failed(error.into()))
+}
+
+/// Returns the library's error as a fault. It does not tell its kinds apart to others, and most of
+/// what goes wrong on a local disk can be over by the next attempt: no space, no memory, an I/O error.
+pub fn fault(what: &str, error: &RusticError) -> Fault {
+    let log = error.display_log();
+    let text = log.strip_prefix("Error: ").unwrap_or(&log);
+    Fault::transient(format!("{what}: {text}"))
+}
+
+fn exists(path: &Path) -> Result<bool, Fault> {
+    path.try_exists().map_err(|error| Fault::permanent(format!("{} cannot be looked at: {error}", path.display())))
+}

@@ -1,0 +1,285 @@
+//! What is read: the library's walk over each path, with everything counted that could not be read.
+//!
+//! The library itself passes over such things with a line in the log and reports success. It also
+//! stores nothing of the paths themselves and of their parents; here their owners, modes and times
+//! are part of the snapshot.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustic_core::{
+    Excludes, LocalSource, LocalSourceFilterOptions, LocalSourceSaveOptions, ReadSource, ReadSourceEntry,
+    ReadSourceOpen, RusticError, RusticResult,
+};
+
+use super::{Config, Place};
+
+/// The library's own entry and how it opens it.
+type Opening = <LocalSource as ReadSource>::Open;
+type Entry = ReadSourceEntry<Watched>;
+
+/// Names that are told; all are counted.
+const NAMED_MAX: usize = 5;
+
+/// What could not be read. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Troubles(Arc<Mutex<Counts>>);
+
+/// The counts, and the first few names.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Could not be read.
+    pub unread: u64,
+    /// Was there when its directory was listed and gone when it was to be read. A snapshot taken a
+    /// moment later would be whole without it, so this one is.
+    pub vanished: u64,
+    /// How many of both the library will have passed over in its log.
+    pub passed_over: u64,
+    named: Vec<String>,
+}
+
+impl Troubles {
+    /// Returns the counts.
+    pub fn counts(&self) -> MutexGuard<'_, Counts> {
+        // Every change is whole before anything can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts something that could not be read and names it, if it is among the first.
+    pub fn unread(&self, what: String) {
+        self.counts().unread(what);
+    }
+
+    fn error(&self, path: Option<&Path>, text: &str) {
+        let mut counts = self.counts();
+        counts.passed_over += 1;
+        if text.contains("(os error 2)") || text.contains("kind: NotFound") {
+            counts.vanished += 1;
+        } else {
+            let named = match path {
+                Some(path) => format!("{}: {text}", path.display()),
+                None => text.to_owned(),
+            };
+            counts.unread(named);
+        }
+    }
+}
+
+impl Counts {
+    fn unread(&mut self, what: String) {
+        self.unread += 1;
+        if self.named.len() < NAMED_MAX {
+            self.named.push(what);
+        }
+    }
+
+    /// Returns what is missing, for people; `None` when nothing is.
+    pub fn message(&self) -> Option<String> {
+        if self.unread == 0 {
+            return None;
+        }
+        let more = self.unread.saturating_sub(self.named.len() as u64);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        Some(format!("{} could not be read: {}{more}", self.unread, self.named.join("; ")))
+    }
+}
+
+/// The paths of a snapshot, to be read by the library.
+pub struct Source {
+    /// Each path, its parents that no earlier path had, and its walk where it is a directory.
+    roots: Vec<Root>,
+    troubles: Troubles,
+}
+
+struct Root {
+    parents: Vec<PathBuf>,
+    walk: LocalSource,
+}
+
+/// The paths that are there, resolved, sorted, none within another.
+pub fn roots(config: &Config, troubles: &Troubles) -> Vec<PathBuf> {
+    let mut there = BTreeSet::new();
+    for path in &config.paths {
+        // A symbolic link is followed: who names one means what it leads to.
+        match path.canonicalize() {
+            Ok(path) => {
+                there.insert(path);
+            }
+            Err(error) => troubles.unread(format!("{}: {error}", path.display())),
+        }
+    }
+    let mut roots: Vec<PathBuf> = Vec::new();
+    for path in there {
+        // Sorted by component, a path comes right after what holds it.
+        if !roots.last().is_some_and(|last| path.starts_with(last)) {
+            roots.push(path);
+        }
+    }
+    roots
+}
+
+impl Source {
+    /// Returns the source that reads `roots`, without what is excluded and without the repository.
+    pub fn new(place: &Place, config: &Config, roots: &[PathBuf], troubles: &Troubles) -> RusticResult<Source> {
+        let mut globs: Vec<String> = config.exclude.iter().map(|pattern| format!("!{pattern}")).collect();
+        // A repository within what it keeps would grow by itself each time.
+        for own in [place.path.clone(), place.beside(".lock")] {
+            if let Some(own) = own.canonicalize().unwrap_or(own).to_str() {
+                globs.push(format!("!{}", literal(own)));
+            }
+        }
+        let excludes = Excludes::default().globs(globs);
+        let filter = LocalSourceFilterOptions::default().one_file_system(config.one_file_system);
+        let save = LocalSourceSaveOptions::default();
+        let mut told = BTreeSet::new();
+        let mut sources = Vec::with_capacity(roots.len());
+        for root in roots {
+            let mut parents: Vec<PathBuf> = root.ancestors().map(Path::to_path_buf).collect();
+            // The top has no name to store it by; a file among the roots is an entry of its own walk.
+            parents.retain(|path| path.parent().is_some() && path.is_dir() && told.insert(path.clone()));
+            parents.reverse();
+            let walk = LocalSource::new(save, &excludes, &filter, std::slice::from_ref(root))?;
+            sources.push(Root { parents, walk });
+        }
+        Ok(Source { roots: sources, troubles: troubles.clone() })
+    }
+}
+
+impl ReadSource for Source {
+    type Open = Watched;
+    type Iter = Box<dyn Iterator<Item = RusticResult<Entry>> + Send>;
+
+    fn size(&self) -> RusticResult<Option<u64>> {
+        let mut size = 0;
+        for root in &self.roots {
+            size += root.walk.size()?.unwrap_or(0);
+        }
+        Ok(Some(size))
+    }
+
+    fn entries(&self) -> Self::Iter {
+        let walks: Vec<_> = self.roots.iter().map(|root| (root.parents.clone(), root.walk.entries())).collect();
+        let troubles = self.troubles.clone();
+        Box::new(walks.into_iter().flat_map(move |(parents, walk)| {
+            let (of_parents, of_walk) = (troubles.clone(), troubles.clone());
+            let parents = parents.into_iter().filter_map(move |path| directory(&path, &of_parents)).map(Ok);
+            parents.chain(walk.map(move |entry| watched(entry, &of_walk)))
+        }))
+    }
+}
+
+/// Returns the entry of a directory itself. Without it the library makes up one.
+fn directory(path: &Path, troubles: &Troubles) -> Option<Entry> {
+    let entry = ignore::WalkBuilder::new(path).max_depth(Some(0)).hidden(false).build().next()?;
+    let entry = entry.map_err(|error| error.to_string());
+    match entry.and_then(|entry| LocalSourceSaveOptions::default().map_entry(entry).map_err(|error| error.to_string()))
+    {
+        Ok(ReadSourceEntry { path, node, .. }) if node.is_dir() => Some(ReadSourceEntry { path, node, open: None }),
+        Ok(_) => None,
+        Err(error) => {
+            troubles.unread(format!("{}: {error}", path.display()));
+            None
+        }
+    }
+}
+
+fn watched(entry: RusticResult<ReadSourceEntry<Opening>>, troubles: &Troubles) -> RusticResult<Entry> {
+    let entry = entry.inspect_err(|error| troubles.error(None, &cause(error)))?;
+    let ReadSourceEntry { path, node, open } = entry;
+    let open = open.map(|opening| Watched { opening, path: path.clone(), troubles: troubles.clone() });
+    Ok(ReadSourceEntry { path, node, open })
+}
+
+/// A file that is going to be read.
+pub struct Watched {
+    opening: Opening,
+    path: PathBuf,
+    troubles: Troubles,
+}
+
+impl ReadSourceOpen for Watched {
+    type Reader = WatchedReader;
+
+    fn open(self) -> RusticResult<WatchedReader> {
+        let Watched { opening, path, troubles } = self;
+        let file = opening.open().inspect_err(|error| troubles.error(Some(&path), &cause(error)))?;
+        Ok(WatchedReader { file, path, troubles, failed: false })
+    }
+}
+
+/// A file being read.
+pub struct WatchedReader {
+    file: std::fs::File,
+    path: PathBuf,
+    troubles: Troubles,
+    failed: bool,
+}
+
+impl Read for WatchedReader {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let outcome = self.file.read(buffer);
+        if let Err(error) = &outcome
+            && error.kind() != std::io::ErrorKind::Interrupted
+            && !self.failed
+        {
+            self.failed = true;
+            self.troubles.error(Some(&self.path), &error.to_string());
+        }
+        outcome
+    }
+}
+
+/// The innermost words of the library's error: what the system said.
+fn cause(error: &RusticError) -> String {
+    error.source().map_or_else(|| error.display_log(), ToString::to_string)
+}
+
+/// Returns a pattern that matches this path and no other.
+fn literal(path: &str) -> String {
+    let mut pattern = String::with_capacity(path.len());
+    for c in path.chars() {
+        if "\\*?[]{}!#".contains(c) {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_within_others_are_read_once() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let base = folder.path().canonicalize().expect("there");
+        for name in ["a/b", "a-c", "d"] {
+            std::fs::create_dir_all(base.join(name)).expect("made");
+        }
+        std::os::unix::fs::symlink("a/b", base.join("link")).expect("made");
+        let paths = ["d", "a/b", "a", "link", "gone", "a-c", "a"].map(|name| base.join(name)).to_vec();
+        let troubles = Troubles::default();
+        let found = roots(&Config { paths, exclude: Vec::new(), one_file_system: false }, &troubles);
+        assert_eq!(found, ["a", "a-c", "d"].map(|name| base.join(name)));
+        let message = troubles.counts().message().expect("one is gone");
+        assert!(message.starts_with("1 could not be read: ") && message.contains("/gone: "), "{message}");
+    }
+
+    #[test]
+    fn the_first_few_are_named_and_all_are_counted() {
+        let troubles = Troubles::default();
+        assert_eq!(troubles.counts().message(), None);
+        for number in 0..7 {
+            troubles.error(Some(Path::new(&format!("/f{number}"))), "denied");
+        }
+        troubles.error(Some(Path::new("/gone")), "No such file or directory (os error 2)");
+        let counts = troubles.counts();
+        assert_eq!((counts.unread, counts.vanished, counts.passed_over), (7, 1, 8));
+        let named = "/f0: denied; /f1: denied; /f2: denied; /f3: denied; /f4: denied and 2 more";
+        assert_eq!(counts.message(), Some(format!("7 could not be read: {named}")));
+    }
+}

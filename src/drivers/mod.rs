@@ -1,0 +1,171 @@
+//! Where snapshots are made and kept: one file (or folder) a kind of repository.
+//!
+//! A driver gets a name, labels, its own checked part of `snapshot_config` and a deadline; never the
+//! policy, the clock or the journal. What it cannot do it says; it does not fake.
+//!
+//! The contract, held by `tests/it/driver_contract.rs`:
+//!
+//! - `create` is create-or-accept by name: asked twice, it makes one.
+//! - `describe` tells what became of one name, also of one it has never heard of.
+//! - `list` is complete, or a fault; it never leaves out what it could not read.
+//! - `delete` names a snapshot by the driver's own identity; one that is gone counts as deleted.
+//! - Every call ends by its deadline; a call that is dropped stops what it began.
+
+pub mod exec;
+pub mod files;
+pub mod null;
+pub mod process;
+pub mod protocol;
+pub mod registry;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::lifecycle::plan::Target;
+use crate::lifecycle::snapshot::{Listing, Snapshot, SnapshotName};
+use crate::lifecycle::workflow::Fault;
+
+/// What a call comes to.
+pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
+
+/// A repository that was opened with its settings. Opening touches nothing outside; only calls do.
+pub trait Driver: Send + Sync + fmt::Debug {
+    /// Returns what this driver can do.
+    fn abilities(&self) -> Abilities;
+
+    /// Makes the snapshot, or accepts that it is there or being made.
+    fn create<'a>(&'a self, order: &'a Order, call: &'a Call) -> Reply<'a, Created>;
+
+    /// Tells what became of a name; `None` when there is no such snapshot.
+    fn describe<'a>(&'a self, name: &'a SnapshotName, call: &'a Call) -> Reply<'a, Option<Found>>;
+
+    /// Lists every snapshot of the repository, foreign ones included, or fails.
+    fn list<'a>(&'a self, call: &'a Call) -> Reply<'a, Listing>;
+
+    /// Deletes one snapshot by the driver's own identity. Gone counts as deleted.
+    fn delete<'a>(&'a self, target: &'a Target, call: &'a Call) -> Reply<'a, ()>;
+
+    /// Asks that the making of a snapshot be stopped. Only where [`Abilities::cancel`] says so.
+    fn cancel<'a>(&'a self, name: &'a SnapshotName, _call: &'a Call) -> Reply<'a, ()> {
+        let fault = Fault::permanent(format!("this driver cannot cancel {name}"));
+        Box::pin(async move { Err(fault) })
+    }
+
+    /// Gives data back. Only where [`Abilities::restore`] says so.
+    fn restore<'a>(&'a self, order: &'a RestoreOrder, _call: &'a Call) -> Reply<'a, Restored> {
+        let fault = Fault::permanent(format!("this driver cannot restore {}", order.target.name));
+        Box::pin(async move { Err(fault) })
+    }
+}
+
+/// What a driver can do beside the four verbs that all have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abilities {
+    /// Stop a snapshot that goes on without us.
+    pub cancel: bool,
+    /// Give data back.
+    pub restore: bool,
+    /// How many creations and deletions one repository takes at once.
+    pub effects_max: usize,
+}
+
+/// An order for a snapshot.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Its name, fixed before the driver hears it.
+    pub name: SnapshotName,
+    /// The stamp, and what the policy adds. Stored on the snapshot and told by `list`.
+    pub labels: BTreeMap<String, String>,
+    /// The driver's own part of `snapshot_config`, as its check accepted it.
+    pub config: Arc<serde_json::Value>,
+}
+
+/// What `create` came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Created {
+    /// It goes on without us; `describe` tells how far it is.
+    Accepted,
+    /// It is at rest.
+    Ended(Found),
+}
+
+/// A snapshot, and what the driver has to say about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// What is worth telling: bytes added, what could not be read, why it failed.
+    pub message: Option<String>,
+}
+
+/// An order to give data back.
+#[derive(Clone, Debug)]
+pub struct RestoreOrder {
+    /// Which snapshot.
+    pub target: Target,
+    /// The directory to put it into.
+    pub to: PathBuf,
+    /// Only these paths of the snapshot; empty means all.
+    pub include: Vec<String>,
+}
+
+/// What a restore came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Files written.
+    pub files: u64,
+    /// Bytes written.
+    pub bytes: u64,
+}
+
+/// What every call carries.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// How long it may take.
+    pub time_max: Duration,
+    /// Where to tell how far it is.
+    pub progress: ProgressSink,
+}
+
+/// Where a driver tells how far it is. Cloned freely; telling never waits.
+#[derive(Clone, Default)]
+pub struct ProgressSink(Option<Arc<dyn Fn(Progress) + Send + Sync>>);
+
+impl ProgressSink {
+    /// Returns a sink that calls `tell`.
+    pub fn new(tell: impl Fn(Progress) + Send + Sync + 'static) -> ProgressSink {
+        ProgressSink(Some(Arc::new(tell)))
+    }
+
+    /// Tells how far it is.
+    pub fn tell(&self, progress: Progress) {
+        if let Some(tell) = &self.0 {
+            tell(progress);
+        }
+    }
+}
+
+impl fmt::Debug for ProgressSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProgressSink")
+    }
+}
+
+/// How far something is.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// What is being done, in a word or two.
+    pub doing: String,
+    /// How much is done.
+    pub done: u64,
+    /// Of how much, where known.
+    pub total: Option<u64>,
+    /// Of what: `bytes`, `files`, …
+    pub unit: String,
+}

@@ -1,0 +1,216 @@
+//! The contract of `src/drivers/mod.rs`, held by every driver: one line in `on_each` for each.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use snapkeep::drivers::null::Null;
+use snapkeep::drivers::{Call, Created, Driver, Found, Order, ProgressSink, RestoreOrder, registry};
+use snapkeep::lifecycle::plan::Target;
+use snapkeep::lifecycle::snapshot::{Snapshot, SnapshotName, Status};
+use snapkeep::lifecycle::workflow::{Fault, FaultKind};
+use tempfile::TempDir;
+
+/// A driver with a repository of its own, and something to snapshot.
+pub struct Fixture {
+    pub driver: Arc<dyn Driver>,
+    pub config: Arc<Value>,
+    pub folder: TempDir,
+}
+
+impl Fixture {
+    /// Where the thing to snapshot is.
+    pub fn source(&self) -> PathBuf {
+        self.folder.path().join("source")
+    }
+
+    /// Where the repository is.
+    pub fn repository(&self) -> PathBuf {
+        self.folder.path().join("repository")
+    }
+
+    /// Opens a repository of `kind` in a new folder.
+    fn open(kind: &str, settings: fn(&Path) -> Value, config: fn(&Path) -> Value) -> Fixture {
+        let folder = tempfile::tempdir().expect("a directory");
+        let source = folder.path().join("source");
+        std::fs::create_dir(&source).expect("made");
+        std::fs::write(source.join("page"), "words\n").expect("written");
+        let (settings, config) = (settings(&folder.path().join("repository")), config(&source));
+        let settings = settings.as_object().expect("a table");
+        let program = Path::new(env!("CARGO_BIN_EXE_snapkeep"));
+        let driver = registry::open(kind, settings, folder.path(), program).expect("good settings");
+        let config =
+            registry::check_config(kind, config.as_object().expect("a table"), folder.path()).expect("good config");
+        Fixture { driver, config: Arc::new(config), folder }
+    }
+}
+
+fn null() -> Fixture {
+    let folder = tempfile::tempdir().expect("a directory");
+    Fixture { driver: Arc::new(Null::new()), config: Arc::new(Value::Null), folder }
+}
+
+/// The sample of `docs/examples`, as a stranger would write one.
+fn exec() -> Fixture {
+    Fixture::open(
+        "exec",
+        |repository| {
+            let command = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples/tar-driver.sh");
+            json!({"command": [command], "path": repository, "abilities": ["restore"]})
+        },
+        |source| json!({"directory": source}),
+    )
+}
+
+pub fn files() -> Fixture {
+    Fixture::open("files", |repository| json!({"path": repository}), |source| json!({"paths": [source]}))
+}
+
+pub fn call() -> Call {
+    Call { time_max: Duration::from_secs(60), progress: ProgressSink::default() }
+}
+
+pub fn name(name: &str) -> SnapshotName {
+    SnapshotName::new(name).expect("valid")
+}
+
+pub fn order(fixture: &Fixture, text: &str) -> Order {
+    let labels = [("sm_policy", "wiki"), ("note", "a,b=c \"}\\ %2C ü"), ("empty", "")];
+    Order {
+        name: name(text),
+        labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        config: Arc::clone(&fixture.config),
+    }
+}
+
+/// Creates and waits for the end, as all drivers here do.
+pub async fn create(fixture: &Fixture, text: &str) -> Result<Found, Fault> {
+    match fixture.driver.create(&order(fixture, text), &call()).await? {
+        Created::Ended(found) => Ok(found),
+        Created::Accepted => panic!("this driver does not go on by itself"),
+    }
+}
+
+pub async fn list(fixture: &Fixture) -> BTreeMap<String, Snapshot> {
+    let listing = fixture.driver.list(&call()).await.expect("a listing");
+    listing.snapshots.into_iter().map(|snapshot| (snapshot.id.clone(), snapshot)).collect()
+}
+
+pub fn target(snapshot: &Snapshot) -> Target {
+    Target { name: snapshot.name.as_str().into(), id: snapshot.id.as_str().into(), taken_at: snapshot.taken_at }
+}
+
+/// Runs all that holds for every driver. The steps share a repository, because a repository is dear.
+async fn keeps_the_contract(fixture: Fixture) {
+    let driver = &fixture.driver;
+
+    // Before the first use there is nothing, and that is an answer.
+    assert_eq!(list(&fixture).await, BTreeMap::new());
+    assert_eq!(driver.describe(&name("a-1"), &call()).await, Ok(None));
+
+    // Creating twice makes one.
+    let first = create(&fixture, "a-1").await.expect("made").snapshot;
+    let again = create(&fixture, "a-1").await.expect("accepted").snapshot;
+    assert_eq!((&first.id, &first.taken_at), (&again.id, &again.taken_at));
+    let listed = list(&fixture).await;
+    assert_eq!(listed.len(), 1, "{listed:?}");
+
+    // What was stamped comes back, from create, list and describe alike.
+    assert_eq!(first.name, "a-1");
+    assert_eq!(first.status, Status::Good);
+    assert_eq!(first.labels, order(&fixture, "a-1").labels);
+    assert_eq!(listed.get(&first.id), Some(&first));
+    let described = driver.describe(&name("a-1"), &call()).await.expect("an answer").expect("there");
+    assert_eq!(described.snapshot, first);
+
+    // Two names at once: both are made in the end, and who has to wait is told so.
+    let (b, c) = tokio::join!(create(&fixture, "b-1"), create(&fixture, "c-1"));
+    for (outcome, text) in [(b, "b-1"), (c, "c-1")] {
+        match outcome {
+            Ok(found) => assert_eq!(found.snapshot.name, text),
+            Err(fault) => {
+                assert_eq!(fault.kind, FaultKind::Busy, "{fault:?}");
+                create(&fixture, text).await.expect("made when it is alone");
+            }
+        }
+    }
+    assert_eq!(list(&fixture).await.len(), 3);
+
+    // Deletion is by identity; the others stay; gone counts as deleted.
+    driver.delete(&target(&first), &call()).await.expect("deleted");
+    driver.delete(&target(&first), &call()).await.expect("gone counts as deleted");
+    let names: Vec<String> = list(&fixture).await.into_values().map(|snapshot| snapshot.name).collect();
+    assert!(names.len() == 2 && !names.contains(&"a-1".to_owned()), "{names:?}");
+    assert_eq!(driver.describe(&name("a-1"), &call()).await, Ok(None));
+
+    // What cannot be done is said.
+    if !driver.abilities().cancel {
+        let fault = driver.cancel(&name("b-1"), &call()).await.expect_err("cannot");
+        assert_eq!(fault.kind, FaultKind::Permanent);
+    }
+    if driver.abilities().restore {
+        let order = RestoreOrder { target: target(&first), to: fixture.folder.path().join("back"), include: vec![] };
+        let fault = driver.restore(&order, &call()).await.expect_err("it is deleted");
+        assert_eq!(fault.kind, FaultKind::Permanent, "{fault:?}");
+    }
+}
+
+/// A call that is dropped stops what it began, and what it began does not count.
+async fn stops_when_dropped(fixture: Fixture) {
+    let marker = fixture.folder.path().to_str().expect("UTF-8").to_owned();
+    let order = order(&fixture, "a-1");
+    let call = call();
+    // Long enough for the process to have begun, too short for it to have ended: whatever it is, it must hold.
+    let dropped = tokio::time::timeout(Duration::from_millis(20), fixture.driver.create(&order, &call)).await;
+    let began = Instant::now();
+    while processes_that_name(&marker) > 0 {
+        assert!(began.elapsed() < Duration::from_secs(10), "a process is left");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let there = fixture.driver.describe(&order.name, &call).await.expect("an answer").is_some();
+    assert!(there || dropped.is_err());
+    create(&fixture, "a-1").await.expect("made after all");
+    assert_eq!(list(&fixture).await.len(), 1);
+}
+
+/// Counts processes that hold something open in `folder`, or stand in one of our groups for it.
+fn processes_that_name(folder: &str) -> usize {
+    let mut count = 0;
+    for entry in std::fs::read_dir("/proc").expect("Linux").flatten() {
+        if entry.path().join("cwd").read_link().is_ok() && entry.file_name() != *std::process::id().to_string() {
+            let open = std::fs::read_dir(entry.path().join("fd")).into_iter().flatten().flatten();
+            let holds = |path: PathBuf| path.read_link().is_ok_and(|link| link.to_string_lossy().starts_with(folder));
+            count += usize::from(open.into_iter().any(|fd| holds(fd.path())));
+        }
+    }
+    count
+}
+
+#[tokio::test]
+async fn null_keeps_the_contract() {
+    keeps_the_contract(null()).await;
+}
+
+#[tokio::test]
+async fn a_program_keeps_the_contract() {
+    keeps_the_contract(exec()).await;
+    stops_when_dropped(exec()).await;
+}
+
+#[tokio::test]
+async fn files_keeps_the_contract() {
+    keeps_the_contract(files()).await;
+    stops_when_dropped(files()).await;
+}
+
+#[tokio::test]
+async fn the_sample_program_restores_what_it_kept() {
+    let fixture = exec();
+    let made = create(&fixture, "a-1").await.expect("made").snapshot;
+    let to = fixture.folder.path().join("back");
+    let order = RestoreOrder { target: target(&made), to: to.clone(), include: vec![] };
+    fixture.driver.restore(&order, &call()).await.expect("restored");
+    assert_eq!(std::fs::read_to_string(to.join("page")).expect("there"), "words\n");
+}
