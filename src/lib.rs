@@ -6,3 +6,4 @@ pub mod drivers;
 pub mod journal;
 pub mod lifecycle;
 pub mod notify;
+pub mod roster;
