@@ -16,5 +16,8 @@ mod process_host;
 mod retention;
 mod roster;
 mod samples;
+mod scenarios;
 mod schedule;
+mod simulation;
+mod support;
 mod traps;

@@ -1,0 +1,135 @@
+//! What people ask of the engine. The answer goes out once what was asked is in the journal.
+
+use crate::journal::JournalError;
+use crate::journal::change::Change;
+use crate::lifecycle::creation::Creation;
+use crate::lifecycle::deletion::Deletion;
+use crate::lifecycle::time::Moment;
+use crate::lifecycle::workflow::{Cause, Kind, Trigger};
+
+use super::Engine;
+use super::event::{Command, Done, Refusal, Survey, What};
+use super::tracked::{self, Tracked, Work};
+
+impl Engine {
+    pub(super) fn command(&mut self, command: Command, now: Moment) -> Result<(), JournalError> {
+        let Command { who, what, reply } = command;
+        let answer = match what {
+            What::Start { policy } => self.pause(&who, &policy, false, now),
+            What::Stop { policy } => self.pause(&who, &policy, true, now),
+            What::Run { policy, kind, request_key } => match request_key {
+                Some(key) => match self.run_of_request(&key)? {
+                    Some(done) => Ok(done),
+                    None => self.run_now(&who, &policy, kind, Some(key), now),
+                },
+                None => self.run_now(&who, &policy, kind, None, now),
+            },
+            What::Survey { policy } => self.survey(&policy, now),
+        };
+        self.replies.push((reply, answer));
+        Ok(())
+    }
+
+    /// Returns the run that was begun for a client's key, in this turn or before (S28).
+    fn run_of_request(&mut self, key: &str) -> Result<Option<Done>, JournalError> {
+        let begun = self.changes.iter().find_map(|change| match change {
+            Change::Begin(begun) if begun.request_key.as_deref() == Some(key) => {
+                Some(Done::Run { run_id: begun.run_id.clone(), snapshot: begun.snapshot.clone() })
+            }
+            _ => None,
+        });
+        if begun.is_some() {
+            return Ok(begun);
+        }
+        let run = self.journal.run_of_request(key)?;
+        Ok(run.map(|run| Done::Run { run_id: run.run_id, snapshot: run.snapshot }))
+    }
+
+    fn index_of(&self, policy: &str) -> Result<u32, Refusal> {
+        self.names.get(policy).copied().ok_or_else(|| Refusal::Unknown(policy.to_string()))
+    }
+
+    fn pause(&mut self, who: &str, policy: &str, paused: bool, now: Moment) -> Result<Done, Refusal> {
+        let index = self.index_of(policy)?;
+        let what = if paused { "stop" } else { "start" };
+        self.with(index, |engine, tracked| {
+            if tracked.paused == paused {
+                return;
+            }
+            tracked.paused = paused;
+            engine.changes.push(Change::Pause { policy_uid: tracked.uid.clone(), paused });
+            engine.audit(now.wall, who, what, policy, format!("policy told to {what}"), None);
+            if !paused {
+                // What passed meanwhile was not missed: it was stopped (S29).
+                engine.set_mark::<Creation>(index, tracked, now.wall);
+                engine.set_mark::<Deletion>(index, tracked, now.wall);
+            }
+        });
+        self.pump_policy(index, now);
+        Ok(Done::Acknowledged)
+    }
+
+    fn run_now(
+        &mut self,
+        who: &str,
+        policy: &str,
+        kind: Kind,
+        request_key: Option<String>,
+        now: Moment,
+    ) -> Result<Done, Refusal> {
+        let index = self.index_of(policy)?;
+        if self.stopping {
+            return Err(Refusal::Unavailable("the daemon is about to end".to_string()));
+        }
+        let key = request_key.map(String::into_boxed_str);
+        let begun = self.with(index, |engine, tracked| match kind {
+            Kind::Creation => engine.run_kind::<Creation>(index, tracked, key, now),
+            Kind::Deletion => engine.run_kind::<Deletion>(index, tracked, key, now),
+        });
+        let done = begun.unwrap_or_else(|| Err(Refusal::Unknown(policy.to_string())))?;
+        let detail = format!("{} asked for", kind.word());
+        let run_id = match &done {
+            Done::Run { run_id, .. } => Some(run_id.clone()),
+            Done::Acknowledged | Done::Survey(_) => None,
+        };
+        self.audit(now.wall, who, "run", policy, detail, run_id.as_deref());
+        self.pump_policy(index, now);
+        Ok(done)
+    }
+
+    fn run_kind<W: Work>(
+        &mut self,
+        index: u32,
+        tracked: &mut Tracked,
+        request_key: Option<Box<str>>,
+        now: Moment,
+    ) -> Result<Done, Refusal> {
+        let policy = tracked.name.to_string();
+        let kind = W::KIND.word();
+        if tracked.entry.as_ref().and_then(|entry| W::pace(entry)).is_none() {
+            return Err(Refusal::NoWorkflow { policy, kind });
+        }
+        if !W::flow(tracked).is_waiting() {
+            return Err(Refusal::Running { policy, kind });
+        }
+        if W::KIND == Kind::Deletion && tracked.withdrawn_by_stop() {
+            return Err(Refusal::Unavailable(format!(
+                "policy `{policy}` is stopped; a stopped policy deletes nothing"
+            )));
+        }
+        let trigger = Trigger { at: now.wall, cause: Cause::Manual };
+        match self.begin::<W>(index, tracked, trigger, request_key, now) {
+            Some((run_id, snapshot)) => Ok(Done::Run { run_id, snapshot }),
+            None => Err(Refusal::Running { policy, kind }),
+        }
+    }
+
+    fn survey(&mut self, policy: &str, now: Moment) -> Result<Done, Refusal> {
+        let index = self.index_of(policy)?;
+        let unknown = || Refusal::Unknown(policy.to_string());
+        let tracked = self.policies.get(&index).ok_or_else(unknown)?;
+        let entry = tracked.entry.clone().ok_or_else(unknown)?;
+        let owner = tracked::owner(tracked, &self.installation);
+        Ok(Done::Survey(Box::new(Survey { entry, owner, seen: tracked.seen, now: now.wall })))
+    }
+}

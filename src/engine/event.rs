@@ -1,0 +1,201 @@
+//! Everything that can make the daemon move. The list is closed: whatever happens, happens through
+//! one of these.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::drivers::{Driver, Order, Progress};
+use crate::journal::change::Notice;
+use crate::lifecycle::retention::Owner;
+use crate::lifecycle::time::Timestamp;
+use crate::lifecycle::workflow::{Answer, Kind, Request};
+use crate::roster::{Channel, Entry, Roster};
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The configuration was read.
+    Loaded(Arc<Roster>),
+    /// A job came back.
+    Answered {
+        /// Which.
+        job: JobId,
+        /// With what.
+        answer: Answer,
+    },
+    /// A job told how far it is.
+    Progressed {
+        /// Which.
+        job: JobId,
+        /// How far.
+        progress: Progress,
+    },
+    /// A channel took a notice, or did not.
+    Delivered {
+        /// Which notice.
+        key: Box<str>,
+        /// What was said, if it did not.
+        result: Result<(), String>,
+    },
+    /// Somebody wants something.
+    Command(Command),
+    /// A housekeeping job ran.
+    Chore {
+        /// Which.
+        job: Box<str>,
+        /// What went wrong, if anything did.
+        trouble: Option<String>,
+    },
+    /// History older than this is to go, in slices.
+    Trim {
+        /// Older than this.
+        before: Timestamp,
+    },
+    /// The wall clock was set. Nothing is believed of it; the engine looks for itself.
+    ClockStepped,
+    /// Start nothing new; the process is about to end.
+    Stop,
+}
+
+/// Somebody wants something.
+#[derive(Debug)]
+pub struct Command {
+    /// Who, for the audit.
+    pub who: Box<str>,
+    /// What.
+    pub what: What,
+    /// Where the answer goes, once what was asked is in the journal.
+    pub reply: oneshot::Sender<Result<Done, Refusal>>,
+}
+
+/// What somebody wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Let a policy's triggers run again, from now on.
+    Start {
+        /// The policy's name.
+        policy: String,
+    },
+    /// Let no trigger run. A snapshot that was begun is followed to its end.
+    Stop {
+        /// The policy's name.
+        policy: String,
+    },
+    /// Run a workflow now.
+    Run {
+        /// The policy's name.
+        policy: String,
+        /// Which workflow.
+        kind: Kind,
+        /// The same key again is the same run (S28).
+        request_key: Option<String>,
+    },
+    /// Say what is needed to look at a policy's repository.
+    Survey {
+        /// The policy's name.
+        policy: String,
+    },
+}
+
+/// What was done.
+#[derive(Debug)]
+pub enum Done {
+    /// It is so, and was written down.
+    Acknowledged,
+    /// A run has begun, or had begun before for the same key.
+    Run {
+        /// Its identity.
+        run_id: Box<str>,
+        /// The name of what it makes, for creation.
+        snapshot: Option<Box<str>>,
+    },
+    /// What is needed to look.
+    Survey(Box<Survey>),
+}
+
+/// What is needed to look at a policy's repository, away from the engine.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// The policy in force.
+    pub entry: Arc<Entry>,
+    /// Whose snapshots are whose.
+    pub owner: Owner,
+    /// Own snapshots when a plan last went ahead (G9).
+    pub seen: Option<u32>,
+    /// The instant to judge by.
+    pub now: Timestamp,
+}
+
+/// Why a command was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such policy.
+    #[error("there is no policy `{0}`")]
+    Unknown(String),
+    /// The policy has no such workflow.
+    #[error("policy `{policy}` has no {kind}")]
+    NoWorkflow {
+        /// The policy.
+        policy: String,
+        /// The workflow it does not have.
+        kind: &'static str,
+    },
+    /// It is running already.
+    #[error("{kind} of `{policy}` is running already")]
+    Running {
+        /// The policy.
+        policy: String,
+        /// The workflow.
+        kind: &'static str,
+    },
+    /// The daemon is about to end, or in safe mode.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Identifies a job of this process. Never used twice; an answer to a job that was given up is
+/// known by its number and dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub u64);
+
+/// What the engine wants done outside, after the intention is in the journal.
+#[derive(Debug)]
+pub enum Job {
+    /// Ask a driver.
+    Ask(Box<Ask>),
+    /// Send a notice.
+    Deliver {
+        /// The notice.
+        notice: Notice,
+        /// To whom; `None` when there is no such channel any more.
+        channel: Option<Arc<Channel>>,
+    },
+}
+
+/// A question or an order to a driver.
+#[derive(Debug)]
+pub struct Ask {
+    /// Under which number the answer comes back.
+    pub id: JobId,
+    /// Who is asked.
+    pub driver: Arc<dyn Driver>,
+    /// What.
+    pub request: Request,
+    /// The stamp and the driver's part of the policy, for `create`.
+    pub order: Option<Order>,
+    /// Whose snapshots are ours.
+    pub owner: Owner,
+    /// How long it may take.
+    pub time_max: Duration,
+}
+
+/// What a turn wants done outside.
+#[derive(Debug, Default)]
+pub struct Errands {
+    /// To be begun.
+    pub begin: Vec<Job>,
+    /// To be ended: nobody waits for them any more.
+    pub abandon: Vec<JobId>,
+}

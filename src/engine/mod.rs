@@ -1,0 +1,449 @@
+//! The one place where states, the journal and the outside meet.
+//!
+//! ```text
+//!   events ──▶ turn: decide ──▶ commit ──▶ errands ──▶ perform
+//!      ▲                                                  │
+//!      └──────────────────── answers ─────────────────────┘
+//! ```
+//!
+//! A turn takes everything that has happened, decides with one reading of the clock, writes all
+//! decisions in one transaction, and only then hands out what is to be done outside and what
+//! readers may see. It never waits for the outside. An error of the journal ends it for good: a
+//! failed commit may have happened.
+
+pub mod command;
+pub mod event;
+pub mod explain;
+pub mod perform;
+mod pump;
+mod reconcile;
+pub mod run;
+pub mod tracked;
+pub mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::journal::change::{Audit, Change, Delivered, Delivery, Loaded, LoadedPolicy};
+use crate::journal::{Journal, JournalError};
+use crate::lifecycle::creation::Creation;
+use crate::lifecycle::deletion::Deletion;
+use crate::lifecycle::policy::Revision;
+use crate::lifecycle::retry;
+use crate::lifecycle::time::{Moment, Timestamp};
+use crate::lifecycle::workflow::{Answer, Kind, Phase};
+use crate::roster::{self, Entry, Roster};
+
+use event::{Done, Errands, Event, Job, JobId, Refusal};
+use tracked::{Flow, Tracked, Work};
+use view::View;
+
+/// After so many notices at once the rest wait for the next turn: a channel is slower than a turn.
+const NOTICES_A_TURN: u32 = 64;
+/// A notice that could not be delivered for so long is given up, kept and shown (N4).
+const NOTICE_GIVE_UP_MS: i64 = 24 * 3_600_000;
+/// However old a notice is, it is tried so often before it is given up.
+const NOTICE_TRIES_MIN: u32 = 3;
+/// A sender that does not report within this is taken as dead; the notice is due again.
+const NOTICE_TRY_MS: i64 = 120_000;
+/// Rows deleted in one slice of history, so that a slice stays below 10 ms.
+const TRIM_ROWS: u32 = 1_000;
+/// A wall clock that fell behind its own past by more than this was set back (S13).
+const CLOCK_BACK_MS: i64 = 60_000;
+
+/// The engine. It owns the journal.
+#[derive(Debug)]
+pub struct Engine {
+    journal: Journal,
+    installation: Box<str>,
+    roster: Arc<Roster>,
+    policies: BTreeMap<u32, Arc<Tracked>>,
+    names: BTreeMap<Box<str>, u32>,
+    uids: BTreeMap<Box<str>, u32>,
+    /// The version of each policy that the journal has as in force.
+    revisions: BTreeMap<u32, Revision>,
+    next_index: u32,
+    /// Triggers, by wall time.
+    due: BTreeSet<(Timestamp, u32, Kind)>,
+    /// Waits and time limits, by uptime.
+    wakes: BTreeSet<(i64, u32, Kind)>,
+    jobs: BTreeMap<JobId, (u32, Kind)>,
+    next_job: u64,
+    jobs_max: usize,
+    /// Workflows that may ask as soon as a job is over.
+    ready: BTreeSet<(u32, Kind)>,
+    gates: BTreeMap<Box<str>, Gate>,
+    notice_due: Option<Timestamp>,
+    /// How often each notice that is under way was tried, this time included.
+    tries: BTreeMap<Box<str>, u32>,
+    trim_before: Option<Timestamp>,
+    stopping: bool,
+    last: Moment,
+    view: Arc<View>,
+    // What the present turn has gathered.
+    changes: Vec<Change>,
+    dirty: BTreeSet<(u32, Kind)>,
+    touched: BTreeSet<u32>,
+    woken: BTreeSet<u32>,
+    errands: Errands,
+    replies: Vec<Reply>,
+}
+
+/// An answer to a command, and where it goes.
+type Reply = (oneshot::Sender<Result<Done, Refusal>>, Result<Done, Refusal>);
+
+/// Who has a repository, and who waits for it. Creation goes before deletion, then who came first.
+#[derive(Debug, Default)]
+struct Gate {
+    having: usize,
+    queue: BTreeSet<(Kind, Timestamp, u32)>,
+}
+
+impl Engine {
+    /// Takes over a journal and a roster. What was under way when the journal was last written is
+    /// under way again: every question that was open counts as unanswered. `jobs_max` bounds how
+    /// much is asked of the outside at once.
+    pub fn start(
+        mut journal: Journal,
+        roster: Arc<Roster>,
+        view: Arc<View>,
+        jobs_max: usize,
+        now: Moment,
+    ) -> Result<(Engine, Errands), JournalError> {
+        let loaded: Loaded = journal.load()?;
+        view.set_installation(&loaded.installation, now.wall);
+        for (job, at, trouble) in &loaded.chores {
+            view.set_chore(job, *at, trouble.clone());
+        }
+        let mut engine = Engine {
+            journal,
+            installation: loaded.installation,
+            roster: roster.clone(),
+            policies: BTreeMap::new(),
+            names: BTreeMap::new(),
+            uids: BTreeMap::new(),
+            revisions: BTreeMap::new(),
+            next_index: 0,
+            due: BTreeSet::new(),
+            wakes: BTreeSet::new(),
+            jobs: BTreeMap::new(),
+            next_job: 0,
+            jobs_max: jobs_max.max(1),
+            ready: BTreeSet::new(),
+            gates: BTreeMap::new(),
+            notice_due: Some(now.wall),
+            tries: BTreeMap::new(),
+            trim_before: None,
+            stopping: false,
+            last: now,
+            view,
+            changes: Vec::new(),
+            dirty: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            woken: BTreeSet::new(),
+            errands: Errands::default(),
+            replies: Vec::new(),
+        };
+        let terms = loaded.terms.into_iter().collect();
+        for policy in loaded.policies {
+            engine.track_loaded(policy, &roster, &terms);
+        }
+        // Before anything moves: a state that was about to order something has to look first.
+        let under_way: Vec<u32> = engine.policies.keys().copied().collect();
+        for index in under_way {
+            engine.with(index, |engine, tracked| {
+                engine.lost::<Creation>(index, tracked, now);
+                engine.lost::<Deletion>(index, tracked, now);
+                engine.resume::<Creation>(tracked);
+            });
+        }
+        engine.reconcile(roster, now);
+        engine.clock_moved_back(now, loaded.latest_at);
+        engine.pump_all(now);
+        let errands = engine.close_turn(now)?;
+        Ok((engine, errands))
+    }
+
+    /// Takes everything that has happened, decides, commits, and returns what is to be done
+    /// outside. `now` is the one reading of the clock this turn has.
+    pub fn turn(&mut self, now: Moment, events: Vec<Event>) -> Result<Errands, JournalError> {
+        if now.boot == self.last.boot && now.wall.since(self.last.wall) < -CLOCK_BACK_MS {
+            self.clock_moved_back(now, self.last.wall);
+        }
+        self.last = now;
+        // First, for it reads what earlier turns committed: what this turn settles is told in the next.
+        self.notices(now)?;
+        for event in events {
+            self.take(event, now)?;
+        }
+        self.due_now(now);
+        if let Some(before) = self.trim_before {
+            let gone = self.journal.trim(before, TRIM_ROWS)?;
+            if gone < TRIM_ROWS {
+                self.trim_before = None;
+            }
+        }
+        self.close_turn(now)
+    }
+
+    /// Returns how long nothing is due, in milliseconds, `None` when nothing will be by itself.
+    pub fn idle_ms(&self, now: Moment) -> Option<i64> {
+        let due = self.due.first().map(|(at, _, _)| at.since(now.wall));
+        let wake = self.wakes.first().map(|(uptime, _, _)| uptime - now.uptime);
+        let notice = self.notice_due.map(|at| at.since(now.wall));
+        let trim = self.trim_before.map(|_| 0);
+        [due, wake, notice, trim].into_iter().flatten().min().map(|span| span.max(0))
+    }
+
+    /// Returns how many jobs are in flight.
+    pub fn jobs_in_flight(&self) -> usize {
+        self.jobs.len()
+    }
+
+    fn take(&mut self, event: Event, now: Moment) -> Result<(), JournalError> {
+        match event {
+            Event::Loaded(roster) => self.reconcile(roster, now),
+            Event::Answered { job, answer } => self.answered(job, answer, now),
+            Event::Progressed { job, progress } => {
+                if let Some((index, kind)) = self.jobs.get(&job).copied() {
+                    self.with(index, |_, tracked| match kind {
+                        Kind::Creation => tracked.creation.progress = Some(Box::new(progress)),
+                        Kind::Deletion => tracked.deletion.progress = Some(Box::new(progress)),
+                    });
+                }
+            }
+            Event::Delivered { key, result } => self.delivered(key, result, now),
+            Event::Command(command) => self.command(command, now)?,
+            Event::Chore { job, trouble } => {
+                self.view.set_chore(&job, now.wall, trouble.clone());
+                self.changes.push(Change::Chore { job, at: now.wall, trouble });
+            }
+            Event::Trim { before } => self.trim_before = Some(before),
+            Event::ClockStepped => self.reindex_all(now),
+            Event::Stop => self.stopping = true,
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, job: JobId, answer: Answer, now: Moment) {
+        // An answer to a job that was given up: nobody waits for it.
+        let Some((index, kind)) = self.jobs.remove(&job) else { return };
+        self.with(index, |engine, tracked| match kind {
+            Kind::Creation => engine.answer::<Creation>(index, tracked, job, answer, now),
+            Kind::Deletion => engine.answer::<Deletion>(index, tracked, job, answer, now),
+        });
+        self.pump_policy(index, now);
+    }
+
+    /// Moves whoever waited for what this turn set free: a repository, or a job.
+    fn let_in(&mut self, now: Moment) {
+        loop {
+            if let Some(index) = self.woken.pop_first() {
+                self.pump_policy(index, now);
+            } else if self.jobs.len() < self.jobs_max
+                && let Some((index, _)) = self.ready.pop_first()
+            {
+                self.pump_policy(index, now);
+            } else {
+                break;
+            }
+        }
+    }
+
+    /// Writes what the turn decided, then lets it out.
+    fn close_turn(&mut self, now: Moment) -> Result<Errands, JournalError> {
+        self.let_in(now);
+        for (index, kind) in std::mem::take(&mut self.dirty) {
+            self.save(index, kind);
+        }
+        let changes = std::mem::take(&mut self.changes);
+        if !changes.is_empty() {
+            self.journal.commit(&changes)?;
+        }
+        let shown: Vec<Arc<Tracked>> = std::mem::take(&mut self.touched)
+            .into_iter()
+            .filter_map(|index| {
+                self.policies.get(&index).filter(|tracked| self.names.get(&tracked.name) == Some(&index))
+            })
+            .cloned()
+            .collect();
+        self.view.publish(shown, now);
+        for (reply, answer) in std::mem::take(&mut self.replies) {
+            // Whoever asked may have gone; what was asked has happened all the same.
+            let _ = reply.send(answer);
+        }
+        Ok(std::mem::take(&mut self.errands))
+    }
+
+    fn save(&mut self, index: u32, kind: Kind) {
+        self.with(index, |engine, tracked| {
+            let (state, version) = match kind {
+                Kind::Creation => {
+                    (Creation::state(tracked.creation.workflow.clone()), next_version(&mut tracked.creation))
+                }
+                Kind::Deletion => {
+                    (Deletion::state(tracked.deletion.workflow.clone()), next_version(&mut tracked.deletion))
+                }
+            };
+            let seen = match kind {
+                Kind::Creation => None,
+                Kind::Deletion => tracked.seen,
+            };
+            engine.changes.push(Change::Save { policy_uid: tracked.uid.clone(), version, state, seen });
+        });
+    }
+
+    /// Lends one policy for changing. Readers keep the value they have.
+    fn with<T>(&mut self, index: u32, change: impl FnOnce(&mut Engine, &mut Tracked) -> T) -> Option<T> {
+        let mut shared = self.policies.remove(&index)?;
+        let outcome = change(self, Arc::make_mut(&mut shared));
+        self.policies.insert(index, shared);
+        self.touched.insert(index);
+        Some(outcome)
+    }
+
+    fn audit(&mut self, now: Timestamp, who: &str, what: &str, subject: &str, detail: String, run: Option<&str>) {
+        self.changes.push(Change::Audit(Audit {
+            at: now,
+            who: who.into(),
+            what: what.into(),
+            subject: subject.into(),
+            detail,
+            run_id: run.map(Into::into),
+        }));
+    }
+
+    /// Hands out notices that are due, each counted before it is tried (N2).
+    fn notices(&mut self, now: Moment) -> Result<(), JournalError> {
+        if self.stopping || self.notice_due.is_none_or(|due| due > now.wall) {
+            return Ok(());
+        }
+        let (pending, next_due) = self.journal.notices_due(now.wall, NOTICES_A_TURN)?;
+        let again_at = now.wall.plus(NOTICE_TRY_MS);
+        self.notice_due =
+            if pending.is_empty() { next_due } else { Some(next_due.map_or(again_at, |next| next.min(again_at))) };
+        for waiting in pending {
+            let key = waiting.notice.key.clone();
+            let old = now.wall.since(waiting.notice.at) > NOTICE_GIVE_UP_MS;
+            // A notice that grew old while nobody was there has not been refused yet.
+            let result = if old && waiting.attempts >= NOTICE_TRIES_MIN {
+                let mut trouble = format!("given up after {} tries", waiting.attempts);
+                if let Some(last) = &waiting.trouble {
+                    trouble.push_str(&format!(": {last}"));
+                }
+                tracing::error!(%key, trouble, "notice could not be delivered");
+                Delivered::Undeliverable { trouble }
+            } else {
+                let channel = self.roster.channels.get(&waiting.notice.channel).cloned();
+                self.errands.begin.push(Job::Deliver { notice: waiting.notice, channel });
+                self.tries.insert(key.clone(), waiting.attempts.saturating_add(1));
+                Delivered::Trying { again_at }
+            };
+            self.changes.push(Change::Delivery(Delivery { key, at: now.wall, result }));
+        }
+        Ok(())
+    }
+
+    fn delivered(&mut self, key: Box<str>, result: Result<(), String>, now: Moment) {
+        let tries = self.tries.remove(&key).unwrap_or(1);
+        let result = match result {
+            Ok(()) => Delivered::Done,
+            Err(trouble) => {
+                let at = now.wall.plus(retry::delay_ms(&key, tries, None));
+                self.notice_due = Some(self.notice_due.map_or(at, |due| due.min(at)));
+                Delivered::Again { at, trouble }
+            }
+        };
+        self.changes.push(Change::Delivery(Delivery { key, at: now.wall, result }));
+    }
+
+    /// Lowers every mark that lies ahead of a clock that went back, so that schedules do not stall
+    /// until the clock has caught up (S13). Triggers that ran already stay consumed: the journal
+    /// knows each of them.
+    fn clock_moved_back(&mut self, now: Moment, was: Timestamp) {
+        if was.since(now.wall) < CLOCK_BACK_MS {
+            return;
+        }
+        tracing::warn!(was = %was, now = %now.wall, "the clock went back; schedules count from now");
+        self.view.set_clock_moved_back(was, now.wall);
+        let all: Vec<u32> = self.policies.keys().copied().collect();
+        for index in all {
+            self.with(index, |engine, tracked| {
+                engine.lower_mark::<Creation>(index, tracked, now);
+                engine.lower_mark::<Deletion>(index, tracked, now);
+            });
+            // What is due next is to be looked up anew.
+            self.woken.insert(index);
+        }
+    }
+
+    fn track_loaded(&mut self, policy: LoadedPolicy, roster: &Roster, terms: &BTreeMap<Revision, Box<str>>) {
+        let index = self.next_index;
+        self.next_index += 1;
+        let (creation, creation_version) = policy.creation;
+        let (deletion, deletion_version) = policy.deletion;
+        let mut tracked = Tracked {
+            uid: policy.policy_uid,
+            name: policy.name,
+            paused: policy.paused,
+            entry: None,
+            creation: Flow::new(creation, creation_version, policy.last_creation),
+            deletion: Flow::new(deletion, deletion_version, policy.last_deletion),
+            seen: policy.seen,
+            last_good: None,
+            creation_over_at: None,
+            skips: policy.skips,
+        };
+        let latest = &tracked.creation.latest;
+        tracked.last_good = match (policy.last_good, latest) {
+            // One record in memory for both.
+            (Some(good), Some(latest)) if good == **latest => Some(latest.clone()),
+            (good, _) => good.map(Arc::new),
+        };
+        tracked.creation.terms = terms_of(&tracked.creation, &tracked.name, roster, terms);
+        tracked.deletion.terms = terms_of(&tracked.deletion, &tracked.name, roster, terms);
+        self.uids.insert(tracked.uid.clone(), index);
+        if !policy.retired {
+            self.names.insert(tracked.name.clone(), index);
+            // Compared with the roster next: the same revision is no edit.
+            self.revisions.insert(index, policy.revision);
+        }
+        self.policies.insert(index, Arc::new(tracked));
+        self.touched.insert(index);
+    }
+}
+
+fn next_version<S>(flow: &mut Flow<S>) -> u64 {
+    let version = flow.version;
+    flow.version += 1;
+    version
+}
+
+/// Returns the terms of what is under way: from the roster where that version is in force, else
+/// built again from the journal.
+fn terms_of<S: Work>(
+    flow: &Flow<S>,
+    name: &str,
+    roster: &Roster,
+    terms: &BTreeMap<Revision, Box<str>>,
+) -> Option<Arc<Entry>> {
+    let revision = match &flow.workflow.phase {
+        Phase::Waiting => return None,
+        Phase::Active(run) => &run.revision,
+        Phase::Watching(watch) => &watch.revision,
+    };
+    if let Some(entry) = roster.policies.get(name)
+        && entry.policy.revision == *revision
+    {
+        return Some(entry.clone());
+    }
+    match roster::entry_from_terms(terms.get(revision)?) {
+        Ok(entry) => Some(Arc::new(entry)),
+        Err(problem) => {
+            tracing::error!(policy = name, %problem, "the version of the policy that began a run cannot be built again");
+            None
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The async side: a job in, an answer out. Whatever happens to a job, an answer comes: a job that
+//! panics or is dropped answers that it is lost.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError};
+
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use crate::drivers::{Call, Created, Found, ProgressSink};
+use crate::journal::change::Notice;
+use crate::lifecycle::plan::Plan;
+use crate::lifecycle::retention::Owner;
+use crate::lifecycle::snapshot::{Listing, Presence, Status, label};
+use crate::lifecycle::workflow::{Answer, Fault, Request};
+use crate::notify::Message;
+use crate::roster::Channel;
+
+use super::event::{Ask, Errands, Event, Job, JobId, Survey};
+
+/// What a driver gets beyond its own deadline before it is dropped: it ends by itself first, and
+/// can say why.
+const GRACE_MS: u64 = 5_000;
+/// Looking at a repository for a person ends within this.
+pub const SURVEY_MAX_MS: u64 = 300_000;
+
+/// Begins and ends jobs on a runtime; answers go to the engine's inbox.
+#[derive(Debug)]
+pub struct Performer {
+    runtime: Handle,
+    inbox: SyncSender<Event>,
+    running: BTreeMap<JobId, AbortHandle>,
+}
+
+impl Performer {
+    /// Returns a performer that answers into `inbox`.
+    pub fn new(runtime: Handle, inbox: SyncSender<Event>) -> Performer {
+        Performer { runtime, inbox, running: BTreeMap::new() }
+    }
+
+    /// Carries out what a turn wants done.
+    pub fn carry_out(&mut self, errands: Errands) {
+        for job in errands.abandon {
+            if let Some(handle) = self.running.remove(&job) {
+                handle.abort();
+            }
+        }
+        self.running.retain(|_, handle| !handle.is_finished());
+        for job in errands.begin {
+            match job {
+                Job::Ask(ask) => self.ask(*ask),
+                Job::Deliver { notice, channel } => self.deliver(notice, channel),
+            }
+        }
+    }
+
+    /// Ends everything that is still running. What it was asked is asked again at the next start.
+    pub fn abandon_all(&mut self) {
+        for (_, handle) in std::mem::take(&mut self.running) {
+            handle.abort();
+        }
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        let id = ask.id;
+        let inbox = self.inbox.clone();
+        let work = self.runtime.spawn(async move {
+            let mut report = Report { id, inbox, answer: Answer::Lost };
+            let progress_inbox = report.inbox.clone();
+            let progress = ProgressSink::new(move |progress| {
+                // A full inbox has more urgent news than how far something is.
+                let _ = progress_inbox.try_send(Event::Progressed { job: id, progress });
+            });
+            report.answer = perform(ask, progress).await;
+        });
+        self.running.insert(id, work.abort_handle());
+    }
+
+    fn deliver(&mut self, notice: Notice, channel: Option<Arc<Channel>>) {
+        let inbox = self.inbox.clone();
+        self.runtime.spawn(async move {
+            let key = notice.key.clone();
+            let result = match channel {
+                Some(channel) => {
+                    let message = Message {
+                        key: notice.key,
+                        policy: notice.policy,
+                        event: notice.event,
+                        subject: notice.subject,
+                        body: notice.body,
+                    };
+                    channel.sender.deliver(&message).await
+                }
+                None => Err(format!("there is no channel `{}`", notice.channel)),
+            };
+            send(&inbox, Event::Delivered { key, result });
+        });
+    }
+}
+
+/// Sends its answer when it goes, however it goes.
+struct Report {
+    id: JobId,
+    inbox: SyncSender<Event>,
+    answer: Answer,
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        let answer = std::mem::replace(&mut self.answer, Answer::Lost);
+        send(&self.inbox, Event::Answered { job: self.id, answer });
+    }
+}
+
+/// The inbox holds more than there can be jobs, so this does not wait; should progress have filled it
+/// all the same, somebody else waits, for an answer that is lost would leave its run waiting till its
+/// time limit. After the engine's end nobody listens, and nobody needs to.
+fn send(inbox: &SyncSender<Event>, event: Event) {
+    if let Err(TrySendError::Full(event)) = inbox.try_send(event) {
+        let inbox = inbox.clone();
+        std::thread::spawn(move || inbox.send(event));
+    }
+}
+
+async fn perform(ask: Ask, progress: ProgressSink) -> Answer {
+    let Ask { id: _, driver, request, order, owner, time_max } = ask;
+    let call = Call { time_max, progress };
+    let work = async {
+        match &request {
+            Request::Describe(name) => {
+                driver.describe(name, &call).await.map(|found| Answer::Described(presence(found, &owner)))
+            }
+            Request::Create(_) => match &order {
+                Some(order) => driver.create(order, &call).await.map(|created| match created {
+                    Created::Accepted => Answer::Accepted,
+                    Created::Ended(found) => Answer::Described(presence(Some(found), &owner)),
+                }),
+                None => Err(Fault::transient("the order for the snapshot was not made")),
+            },
+            Request::Cancel(name) => driver.cancel(name, &call).await.map(|()| Answer::Cancelled),
+            Request::List => driver.list(&call).await.map(Answer::Listed),
+            Request::Delete(target) => driver.delete(target, &call).await.map(|()| Answer::Deleted),
+        }
+    };
+    let limit = time_max.saturating_add(std::time::Duration::from_millis(GRACE_MS));
+    match tokio::time::timeout(limit, work).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(fault)) => Answer::Refused(fault),
+        Err(_) => Answer::Refused(Fault::transient(format!("no answer within {} s", limit.as_secs()))),
+    }
+}
+
+/// Says what a snapshot is to us. Whose it is, its stamp decides, and that here and nowhere else.
+fn presence(found: Option<Found>, owner: &Owner) -> Presence {
+    let Some(Found { snapshot, message }) = found else { return Presence::Absent };
+    let says = |key: &str, value: &str| snapshot.labels.get(key).is_some_and(|found| found == value);
+    let ours = says(label::INSTALLATION, &owner.installation) && says(label::POLICY_UID, &owner.policy_uid);
+    match snapshot.status {
+        // What is being made may not carry its stamp yet; its name is ours, which no accident makes.
+        Status::Running => Presence::Running,
+        _ if !ours => Presence::Foreign,
+        Status::Good => Presence::Good { message },
+        Status::Partial => Presence::Partial { message: message.unwrap_or_else(|| "not everything was read".into()) },
+        Status::Failed => Presence::Failed { message: message.unwrap_or_else(|| "the driver does not say why".into()) },
+    }
+}
+
+/// Looks at a policy's repository for a person. Nothing is changed.
+pub async fn survey(survey: &Survey) -> Result<Listing, Fault> {
+    let time_max = std::time::Duration::from_millis(SURVEY_MAX_MS);
+    let call = Call { time_max, progress: ProgressSink::default() };
+    let listing = survey.entry.repository.driver.list(&call);
+    match tokio::time::timeout(time_max, listing).await {
+        Ok(listing) => listing,
+        Err(_) => Err(Fault::transient(format!("no answer within {} s", time_max.as_secs()))),
+    }
+}
+
+/// Returns the plan that a deletion run would make of a listing at the survey's instant; `None` when
+/// the policy deletes nothing.
+pub fn plan(survey: &Survey, listing: &Listing) -> Option<Plan> {
+    let rule = survey.entry.policy.deletion.as_ref()?;
+    Some(Plan::make(&survey.owner, &rule.condition, listing, survey.seen, false, survey.now))
+}

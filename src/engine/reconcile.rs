@@ -1,0 +1,283 @@
+//! A new roster against what is known: adopt, revise, retire. Whole sets are compared; no hint of
+//! what changed is used, so a lost one does no harm.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::journal::change::{Adoption, Change, DocumentKind};
+use crate::lifecycle::creation::Creation;
+use crate::lifecycle::deletion::Deletion;
+use crate::lifecycle::policy::Pace;
+use crate::lifecycle::time::{Moment, Timestamp};
+use crate::lifecycle::workflow::{Phase, Workflow};
+use crate::roster::{self, Document, Entry, FileKind, News, Roster};
+
+use super::Engine;
+use super::tracked::{Flow, Tracked, Work};
+
+impl Engine {
+    /// Makes `roster` the one in force.
+    pub(super) fn reconcile(&mut self, roster: Arc<Roster>, now: Moment) {
+        for document in roster.documents.iter() {
+            self.changes.push(remembered(document, now.wall));
+        }
+        // The texts have gone into the turn's changes; nobody asks for them again.
+        let roster = roster.remembered();
+        self.roster = roster.clone();
+        self.view.set_roster(&roster);
+        let mut renamed: Vec<(u32, Arc<Entry>)> = Vec::new();
+        let mut gone: Vec<(Box<str>, u32)> = Vec::new();
+        let heirs = self.heirs(&roster);
+        for (name, index) in &self.names {
+            match heirs.get(index) {
+                Some(entry) if entry.policy.name == *name => {}
+                Some(entry) => renamed.push((*index, entry.clone())),
+                None => gone.push((name.clone(), *index)),
+            }
+        }
+        for (name, index) in gone {
+            self.retire(index, &name, now);
+        }
+        self.rename(&renamed);
+        let mut changed = BTreeSet::new();
+        for (name, entry) in &roster.policies {
+            match self.names.get(name).copied() {
+                Some(index) => {
+                    if self.revise(index, entry, now) {
+                        changed.insert(index);
+                    }
+                }
+                None => {
+                    if let Some(index) = self.adopt(name, entry, now) {
+                        changed.insert(index);
+                    }
+                }
+            }
+        }
+        for index in changed {
+            self.pump_policy(index, now);
+        }
+    }
+
+    fn adopt(&mut self, name: &str, entry: &Arc<Entry>, now: Moment) -> Option<u32> {
+        let uid = entry.policy.uid.clone().unwrap_or_else(|| new_uid(&self.installation, name, now.wall));
+        if self.uids.contains_key(&uid) {
+            // Still followed to its end under its former name, or two files with one uid; `config`
+            // reports the latter. Tried again with the next roster.
+            tracing::warn!(policy = name, %uid, "not adopted: its uid is in use");
+            return None;
+        }
+        let index = self.next_index;
+        self.next_index += 1;
+        // Triggers count from here on, never backwards (S19).
+        let creation = Workflow { mark: now.wall, phase: Phase::Waiting };
+        let deletion = Workflow { mark: now.wall, phase: Phase::Waiting };
+        self.changes.push(Change::Adopt(Adoption {
+            policy_uid: uid.clone(),
+            name: name.into(),
+            revision: entry.policy.revision.clone(),
+            at: now.wall,
+            creation: creation.clone(),
+            deletion: deletion.clone(),
+        }));
+        self.keep_terms(entry);
+        tracing::info!(policy = name, "policy adopted");
+        let tracked = Tracked {
+            uid: uid.clone(),
+            name: name.into(),
+            paused: false,
+            entry: Some(entry.clone()),
+            creation: Flow::new(creation, 1, None),
+            deletion: Flow::new(deletion, 1, None),
+            seen: None,
+            last_good: None,
+            creation_over_at: None,
+            skips: Vec::new(),
+        };
+        self.names.insert(name.into(), index);
+        self.uids.insert(uid, index);
+        self.revisions.insert(index, entry.policy.revision.clone());
+        self.policies.insert(index, Arc::new(tracked));
+        self.touched.insert(index);
+        Some(index)
+    }
+
+    /// Returns whether anything changed.
+    fn revise(&mut self, index: u32, entry: &Arc<Entry>, now: Moment) -> bool {
+        let same = self.revisions.get(&index) == Some(&entry.policy.revision);
+        let known = self.policies.get(&index).and_then(|tracked| tracked.entry.clone());
+        if known.as_ref().is_some_and(|known| Arc::ptr_eq(known, entry)) {
+            return false;
+        }
+        self.with(index, |engine, tracked| {
+            if !same {
+                engine
+                    .changes
+                    .push(Change::Revise { policy_uid: tracked.uid.clone(), revision: entry.policy.revision.clone() });
+                engine.keep_terms(entry);
+                tracing::info!(policy = %tracked.name, revision = %entry.policy.revision, "policy revised");
+                engine.count_from_now::<Creation>(index, tracked, known.as_deref(), entry, now);
+                engine.count_from_now::<Deletion>(index, tracked, known.as_deref(), entry, now);
+            }
+            tracked.entry = Some(entry.clone());
+        });
+        self.revisions.insert(index, entry.policy.revision.clone());
+        true
+    }
+
+    /// A new schedule counts from now on (S19); the same schedule under another description goes on
+    /// as if nothing had happened. After a restart the former schedule is not known any more, and
+    /// the edit counts as one of it.
+    fn count_from_now<W: Work>(
+        &mut self,
+        index: u32,
+        tracked: &mut Tracked,
+        known: Option<&Entry>,
+        entry: &Entry,
+        now: Moment,
+    ) {
+        let timing = |entry: &Entry| W::pace(entry).map(|pace: &Pace| pace.schedule.clone());
+        let same =
+            known.is_some_and(|known| timing(known) == timing(entry) && known.policy.enabled == entry.policy.enabled);
+        if !same {
+            self.set_mark::<W>(index, tracked, now.wall);
+        }
+    }
+
+    /// Lets triggers up to `at` not count.
+    pub(super) fn set_mark<W: Work>(&mut self, index: u32, tracked: &mut Tracked, at: Timestamp) {
+        let workflow = &mut W::flow_mut(tracked).workflow;
+        if workflow.mark < at {
+            workflow.mark = at;
+            self.dirty.insert((index, W::KIND));
+        }
+    }
+
+    /// Returns for each living policy the entry that goes on as it. The uid a file names decides,
+    /// so that a policy whose file was renamed goes on (S23), also where another file had that name
+    /// before; without one, the name does.
+    fn heirs(&self, roster: &Roster) -> BTreeMap<u32, Arc<Entry>> {
+        // Most set-ups name no uid at all, and thousands of policies need not be looked through for one.
+        let any_uid = roster.policies.values().any(|entry| entry.policy.uid.is_some());
+        let living: BTreeMap<&str, u32> = self
+            .names
+            .values()
+            .take_while(|_| any_uid)
+            .filter_map(|index| self.policies.get(index).map(|tracked| (&*tracked.uid, *index)))
+            .collect();
+        let named = |entry: &Entry| entry.policy.uid.as_deref().and_then(|uid| living.get(uid).copied());
+        let mut heirs: BTreeMap<u32, Arc<Entry>> = BTreeMap::new();
+        for entry in roster.policies.values() {
+            // Of two files with one uid, which `config` reports, the one that keeps its name wins.
+            if let Some(index) = named(entry)
+                && (!heirs.contains_key(&index) || self.names.get(&entry.policy.name) == Some(&index))
+            {
+                heirs.insert(index, entry.clone());
+            }
+        }
+        for (name, index) in &self.names {
+            if let Some(entry) = roster.policies.get(name)
+                && !heirs.contains_key(index)
+                && named(entry).is_none()
+            {
+                heirs.insert(*index, entry.clone());
+            }
+        }
+        heirs
+    }
+
+    fn rename(&mut self, renamed: &[(u32, Arc<Entry>)]) {
+        let mut former = Vec::new();
+        for (index, _) in renamed {
+            self.with(*index, |engine, tracked| {
+                engine.names.remove(&tracked.name);
+                engine.view.remove(&tracked.name);
+                former.push(tracked.name.clone());
+                if renamed.len() > 1 {
+                    // Two may have changed places; no two have one name at any time. No policy can be
+                    // called this.
+                    let name = format!("{}~", tracked.uid).into();
+                    engine.changes.push(Change::Rename { policy_uid: tracked.uid.clone(), name });
+                }
+            });
+        }
+        for ((index, entry), from) in renamed.iter().zip(former) {
+            let name = entry.policy.name.clone();
+            self.with(*index, |engine, tracked| {
+                tracing::info!(policy = %name, %from, "policy renamed");
+                engine.changes.push(Change::Rename { policy_uid: tracked.uid.clone(), name: name.clone() });
+                tracked.name = name.clone();
+            });
+            self.names.insert(name, *index);
+        }
+    }
+
+    fn retire(&mut self, index: u32, name: &str, now: Moment) {
+        self.names.remove(name);
+        self.revisions.remove(&index);
+        self.view.remove(name);
+        self.with(index, |engine, tracked| {
+            tracing::info!(policy = name, "policy retired; its snapshots stay");
+            engine.changes.push(Change::Retire { policy_uid: tracked.uid.clone(), at: now.wall });
+            tracked.entry = None;
+        });
+        self.pump_policy(index, now);
+    }
+
+    /// Drops a retired policy with nothing under way. Its rows stay for history.
+    pub(super) fn forget(&mut self, index: u32, now: Moment) {
+        self.with(index, |engine, tracked| {
+            engine.unindex::<Creation>(index, tracked);
+            engine.unindex::<Deletion>(index, tracked);
+        });
+        // Its last states are written with the turn's changes, while it is still known.
+        let dirty: Vec<_> = self.dirty.iter().copied().filter(|(dirty, _)| *dirty == index).collect();
+        for (_, kind) in dirty {
+            self.dirty.remove(&(index, kind));
+            self.save(index, kind);
+        }
+        let gone = self.policies.remove(&index);
+        self.touched.remove(&index);
+        let Some(gone) = gone else { return };
+        self.uids.remove(&gone.uid);
+        // A file with its uid may have come back meanwhile.
+        let roster = self.roster.clone();
+        let heir = roster.policies.iter().find(|(_, entry)| entry.policy.uid.as_ref() == Some(&gone.uid));
+        if let Some((name, entry)) = heir
+            && !self.names.contains_key(name)
+        {
+            self.adopt(name, entry, now);
+        }
+    }
+
+    fn keep_terms(&mut self, entry: &Entry) {
+        self.changes
+            .push(Change::Terms { revision: entry.policy.revision.clone(), text: roster::terms_text(entry).into() });
+    }
+}
+
+/// Returns what a start needs of a file whose version on disk may be bad by then.
+fn remembered(document: &Document, at: Timestamp) -> Change {
+    let kind = match document.kind {
+        FileKind::Policy => DocumentKind::Policy,
+        FileKind::Repository => DocumentKind::Repository,
+        FileKind::Channel => DocumentKind::Channel,
+    };
+    let name = document.name.clone();
+    match &document.news {
+        News::Good { origin, text } => {
+            let origin = origin.to_string_lossy().into();
+            Change::Document { kind, name, origin, text: Some(text.clone()), at }
+        }
+        News::Gone => Change::Document { kind, name, origin: "".into(), text: None, at },
+    }
+}
+
+/// Returns an identity no policy had before: the same name at another time is another policy, which
+/// inherits nothing.
+fn new_uid(installation: &str, name: &str, at: Timestamp) -> Box<str> {
+    let digest = Sha256::digest(format!("{installation}\n{name}\n{}", at.millis()));
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>().into()
+}

@@ -1,0 +1,69 @@
+//! The engine's thread: wait, read the clock, take a turn, hand out what is to be done.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+use crate::clock;
+use crate::journal::JournalError;
+
+use super::Engine;
+use super::event::{Errands, Event};
+use super::perform::Performer;
+
+/// The longest wait: a clock that was set, or a machine that slept, is noticed within this even
+/// where nothing tells us.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Events taken in one turn at most, so that a turn stays short.
+const EVENTS_A_TURN: usize = 4_096;
+/// One answer and a little progress for every job, commands, and room to spare. Its places are taken
+/// from memory at the start: less than a megabyte.
+pub const INBOX_MAX: usize = 8_192;
+/// How long a stop waits for answers in flight. What has not come by then is asked again at the next start.
+const STOP_WAIT_MS: i64 = 5_000;
+
+/// Returns the engine's inbox.
+pub fn inbox() -> (SyncSender<Event>, Receiver<Event>) {
+    sync_channel(INBOX_MAX)
+}
+
+/// Runs the engine until it is told to stop, or the journal fails. Call it on a thread of its own.
+pub fn run(
+    mut engine: Engine,
+    first: Errands,
+    inbox: &Receiver<Event>,
+    performer: &mut Performer,
+) -> Result<(), JournalError> {
+    performer.carry_out(first);
+    let mut stop_by = None;
+    loop {
+        let now = clock::now();
+        if let Some(by) = stop_by
+            && (engine.jobs_in_flight() == 0 || now.uptime >= by)
+        {
+            performer.abandon_all();
+            return Ok(());
+        }
+        let idle = engine.idle_ms(now).map_or(WAIT_MAX, |ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
+        let wait = match stop_by {
+            None => idle.min(WAIT_MAX),
+            // Nothing new is begun; only answers are waited for.
+            Some(by) => Duration::from_millis(u64::try_from(by - now.uptime).unwrap_or(0)),
+        };
+        let mut events = Vec::new();
+        match inbox.recv_timeout(wait) {
+            Ok(event) => events.push(event),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+        while events.len() < EVENTS_A_TURN
+            && let Ok(event) = inbox.try_recv()
+        {
+            events.push(event);
+        }
+        if stop_by.is_none() && events.iter().any(|event| matches!(event, Event::Stop)) {
+            stop_by = Some(now.uptime + STOP_WAIT_MS);
+        }
+        let errands = engine.turn(clock::now(), events)?;
+        performer.carry_out(errands);
+    }
+}

@@ -1,0 +1,147 @@
+//! What readers may see, republished after every turn.
+//!
+//! A reader holds the lock for as long as it takes to copy a few pointers; it never waits for a
+//! driver, the journal or a turn.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use wildmatch::WildMatch;
+
+use crate::lifecycle::time::{Moment, Timestamp};
+use crate::roster::{Problem, Roster};
+
+use super::tracked::Tracked;
+
+/// What readers may see.
+#[derive(Debug, Default)]
+pub struct View {
+    shown: RwLock<Shown>,
+}
+
+#[derive(Debug, Default)]
+struct Shown {
+    installation: Box<str>,
+    started_at: Option<Timestamp>,
+    last_turn: Option<Moment>,
+    policies: BTreeMap<Box<str>, Arc<Tracked>>,
+    problems: Arc<[Problem]>,
+    chores: BTreeMap<Box<str>, Chore>,
+    clock_moved_back: Option<(Timestamp, Timestamp)>,
+    safe_mode: Option<Arc<str>>,
+}
+
+/// When a housekeeping job last ran, and what went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chore {
+    /// When.
+    pub at: Timestamp,
+    /// What went wrong, if anything did.
+    pub trouble: Option<String>,
+}
+
+/// How the daemon as a whole is.
+#[derive(Clone, Debug)]
+pub struct Daemon {
+    /// This installation.
+    pub installation: Box<str>,
+    /// When it started.
+    pub started_at: Option<Timestamp>,
+    /// When the engine last moved.
+    pub last_turn: Option<Moment>,
+    /// How many policies there are.
+    pub policies: usize,
+    /// What is wrong with the files.
+    pub problems: Arc<[Problem]>,
+    /// Housekeeping.
+    pub chores: BTreeMap<Box<str>, Chore>,
+    /// From when to when the clock went back, if it did since the start.
+    pub clock_moved_back: Option<(Timestamp, Timestamp)>,
+    /// Why nothing is made or deleted, where that is so.
+    pub safe_mode: Option<Arc<str>>,
+}
+
+impl View {
+    /// Returns the policies whose names match one of the patterns (`*` and `?`), by name; all of
+    /// them when there is no pattern.
+    pub fn policies(&self, patterns: &[String]) -> Vec<Arc<Tracked>> {
+        let shown = self.read();
+        if patterns.is_empty() {
+            return shown.policies.values().cloned().collect();
+        }
+        if let [name] = patterns
+            && !name.contains(['*', '?'])
+        {
+            return shown.policies.get(name.as_str()).cloned().into_iter().collect();
+        }
+        let patterns: Vec<WildMatch> = patterns.iter().map(|pattern| WildMatch::new(pattern)).collect();
+        let wanted = |name: &str| patterns.iter().any(|pattern| pattern.matches(name));
+        shown.policies.iter().filter(|(name, _)| wanted(name)).map(|(_, tracked)| tracked.clone()).collect()
+    }
+
+    /// Returns how the daemon as a whole is.
+    pub fn daemon(&self) -> Daemon {
+        let shown = self.read();
+        Daemon {
+            installation: shown.installation.clone(),
+            started_at: shown.started_at,
+            last_turn: shown.last_turn,
+            policies: shown.policies.len(),
+            problems: shown.problems.clone(),
+            chores: shown.chores.clone(),
+            clock_moved_back: shown.clock_moved_back,
+            safe_mode: shown.safe_mode.clone(),
+        }
+    }
+
+    /// Shows that nothing will be made or deleted, and why.
+    pub fn enter_safe_mode(&self, why: &str, now: Timestamp) {
+        let mut shown = self.write();
+        shown.safe_mode = Some(why.into());
+        shown.started_at = Some(now);
+    }
+
+    /// Shows what is wrong with the files.
+    pub fn set_roster(&self, roster: &Roster) {
+        let problems = roster.problems.clone().into();
+        self.write().problems = problems;
+    }
+
+    /// Shows whose snapshots are made here, and since when.
+    pub fn set_installation(&self, installation: &str, now: Timestamp) {
+        let mut shown = self.write();
+        shown.installation = installation.into();
+        shown.started_at = Some(now);
+    }
+
+    /// Shows that a housekeeping job ran.
+    pub fn set_chore(&self, job: &str, at: Timestamp, trouble: Option<String>) {
+        self.write().chores.insert(job.into(), Chore { at, trouble });
+    }
+
+    pub(super) fn set_clock_moved_back(&self, was: Timestamp, now: Timestamp) {
+        self.write().clock_moved_back = Some((was, now));
+    }
+
+    pub(super) fn remove(&self, name: &str) {
+        self.write().policies.remove(name);
+    }
+
+    /// Shows policies as they are after a turn.
+    pub fn publish(&self, policies: Vec<Arc<Tracked>>, now: Moment) {
+        let mut shown = self.write();
+        shown.last_turn = Some(now);
+        for tracked in policies {
+            shown.policies.insert(tracked.name.clone(), tracked);
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Shown> {
+        // Writers only insert and assign: what a panic left behind is whole.
+        self.shown.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Shown> {
+        self.shown.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

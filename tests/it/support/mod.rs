@@ -1,0 +1,5 @@
+//! What several tests need.
+
+pub mod dice;
+pub mod roster;
+pub mod stage;
