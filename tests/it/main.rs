@@ -5,8 +5,12 @@
     reason = "tests measure how long the outside takes; what they test gets its time as an argument"
 )]
 
+mod architecture;
+mod cli;
+mod daemon;
 mod driver_contract;
 mod files;
+mod http;
 mod journal_contract;
 mod journal_format;
 mod machines;

@@ -1,0 +1,247 @@
+//! What may be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Shown below every help.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done; all is well
+  1   refused or failed; for `check`: warnings
+  2   wrong usage, bad configuration, or another daemon has the state directory
+  3   the daemon cannot be reached
+  74  the journal could not be read or written";
+
+/// Keeps snapshots by policy: takes them on schedule, deletes old ones by rule, explains itself.
+#[derive(Debug, Parser)]
+#[command(name = "snapkeep", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true)]
+pub struct Arguments {
+    /// The settings file; everything else is looked for in its folder
+    ///
+    /// Without it: /usr/lib/snapkeep, /run/snapkeep and /etc/snapkeep, in rising precedence.
+    #[arg(long, global = true, env = "SNAPKEEP_CONFIG", hide_env_values = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// The daemon's socket, where it is not the one that the settings name
+    #[arg(long, global = true, env = "SNAPKEEP_SOCKET", hide_env_values = true, value_name = "FILE")]
+    pub socket: Option<PathBuf>,
+
+    /// Print JSON as the daemon says it; points in time are milliseconds since 1970
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Show times in UTC, not in this machine's zone
+    #[arg(long, global = true)]
+    pub utc: bool,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon in the foreground
+    Run,
+
+    /// Set up a first policy for a directory and run it, here and now
+    ///
+    /// Makes ./snapkeep-quickstart with settings, a repository and a policy that snapshots PATH
+    /// every minute and keeps five, then runs the daemon in the foreground. Running it again goes on.
+    Quickstart {
+        /// The directory to take snapshots of
+        #[arg(value_name = "PATH")]
+        path: PathBuf,
+    },
+
+    /// Read the configuration and tell everything that is wrong with it
+    ///
+    /// Works without the daemon and changes nothing. Exit code 0: nothing is wrong; 1: there are
+    /// warnings; 2: there are errors.
+    Check,
+
+    /// Tell what policies are doing, why, and what comes next
+    Explain {
+        /// Policies, with * and ?; all when none is named
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+
+    /// List, show, start, stop and run policies
+    Policy {
+        /// What to do.
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
+
+    /// List the snapshots there are, as the repositories tell it
+    Snapshots {
+        /// Policies, with * and ?; all when none is named
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+
+    /// Show what a deletion run would keep and delete, and why; deletes nothing
+    Plan {
+        /// The policy
+        #[arg(value_name = "NAME")]
+        name: String,
+
+        /// Show the plan of the latest deletion run, and what was deleted of it
+        #[arg(long)]
+        latest: bool,
+    },
+
+    /// Give the files of a snapshot back, into an empty directory
+    ///
+    /// Works without the daemon: it reads the configuration itself and looks for the snapshot in
+    /// every repository.
+    Restore(RestoreArguments),
+
+    /// Show what was run, and how it ended, newest first
+    History {
+        /// Policies, with * and ?; all when none is named
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+
+        /// Only this workflow
+        #[arg(long)]
+        workflow: Option<Workflow>,
+
+        /// At most so many runs
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+
+    /// Check, copy and restore the daemon's journal
+    Journal {
+        /// What to do.
+        #[command(subcommand)]
+        command: JournalCommand,
+    },
+
+    /// The drivers inside this program, as processes of their own
+    #[command(hide = true)]
+    Driver {
+        /// Which.
+        #[command(subcommand)]
+        command: DriverCommand,
+    },
+}
+
+/// What to do with policies.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// List the policies in force
+    List {
+        /// Policies, with * and ?; all when none is named
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+
+    /// Show a policy as it is in force
+    Show {
+        /// The policy
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+
+    /// Let a policy's triggers run again, from now on
+    Start {
+        /// The policy
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+
+    /// Let no trigger of a policy run; what was begun is followed to its end
+    Stop {
+        /// The policy
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+
+    /// Take a snapshot now, or delete old ones now
+    Run {
+        /// The policy
+        #[arg(value_name = "NAME")]
+        name: String,
+
+        /// Run deletion, not creation
+        #[arg(long)]
+        deletion: bool,
+
+        /// A key of your own; the same key again is the same run, not a second one
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
+
+        /// Wait until the run has settled; exit code 1 unless it succeeded
+        #[arg(long)]
+        wait: bool,
+    },
+}
+
+/// What to give back, and where to.
+#[derive(Debug, Args)]
+pub struct RestoreArguments {
+    /// The snapshot's name
+    #[arg(value_name = "SNAPSHOT")]
+    pub snapshot: String,
+
+    /// The directory to put the files into; made if it is not there, refused if it holds anything
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+
+    /// Only this path of the snapshot; may be given several times
+    #[arg(long, value_name = "PATH")]
+    pub include: Vec<String>,
+
+    /// Look in this repository only
+    #[arg(long, value_name = "NAME")]
+    pub repository: Option<String>,
+}
+
+/// What to do with the journal.
+#[derive(Debug, Subcommand)]
+pub enum JournalCommand {
+    /// Tell whether the journal holds together; works without the daemon too
+    Check,
+
+    /// Copy the journal, and check the copy
+    Backup,
+
+    /// Put a copy in the journal's place; the daemon must not run
+    Restore {
+        /// The copy
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+/// Which driver.
+#[derive(Debug, Subcommand)]
+pub enum DriverCommand {
+    /// Deduplicated, encrypted snapshots of directories
+    Files,
+}
+
+/// A workflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Workflow {
+    /// Makes snapshots
+    Creation,
+    /// Deletes old ones
+    Deletion,
+}
+
+impl Workflow {
+    /// Returns the word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Workflow::Creation => "creation",
+            Workflow::Deletion => "deletion",
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! Wiring and shutdown, nothing else.
+//!
+//! ```text
+//!   loader thread ──Loaded──▶ ┌────────────┐ ──errands──▶ runtime: drivers, channels
+//!   signals, clock, chores ─▶ │ engine     │ ◀─answers───
+//!   socket ────commands─────▶ │ thread     │ ──view─────▶ socket
+//!                             └────────────┘
+//! ```
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::thread;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch as flag;
+
+use crate::clock;
+use crate::config::settings::Settings;
+use crate::config::sources::Sources;
+use crate::config::zone;
+use crate::engine::Engine;
+use crate::engine::event::Event;
+use crate::engine::perform::Performer;
+use crate::engine::run;
+use crate::engine::view::View;
+use crate::housekeeping::{self, Task};
+use crate::http::{Api, Socket, StateRecords, serve};
+use crate::journal::change::DocumentKind;
+use crate::journal::{self, Depth, Journal, JournalError, OpenError, Reader};
+use crate::roster::{FileKind, Loader};
+use crate::watch::{self, Hint, Waker};
+
+/// Threads of the runtime: drivers and callers wait much and compute little.
+const RUNTIME_THREADS: usize = 2;
+
+/// Why a daemon could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// Something an operator has to put right first. Exit code 2.
+    #[error("{0}")]
+    Refused(String),
+    /// The journal failed. Exit code 74: what is there is read back at the next start.
+    #[error("failed to keep the journal: {0}")]
+    Journal(JournalError),
+    /// The system refused something else. Exit code 1.
+    #[error("failed to {what}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What was said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl DaemonError {
+    /// Returns the exit code for it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            DaemonError::Refused(_) => 2,
+            DaemonError::Journal(_) => 74,
+            DaemonError::System { .. } => 1,
+        }
+    }
+
+    fn system(what: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
+        move |source| DaemonError::System { what, source }
+    }
+}
+
+/// What can be seen of a daemon that has just started.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// What readers may see.
+    pub view: Arc<View>,
+    /// Why nothing will be made or deleted, where that is so.
+    pub safe_mode: Option<String>,
+}
+
+/// Runs a daemon until it is told to stop by SIGTERM or SIGINT, or its journal fails. `started` is
+/// called once everything is up.
+pub fn run(sources: &Sources, settings: &Settings, started: impl FnOnce(Started)) -> Result<(), DaemonError> {
+    let state = settings.state_dir.clone();
+    let now = clock::now();
+    let journal = match Journal::open(&state, now) {
+        Ok(journal) => Some(journal),
+        Err(OpenError::Failed(error)) => return Err(DaemonError::Journal(error)),
+        Err(damage @ (OpenError::Corrupt(_) | OpenError::Missing(_))) => {
+            return safe_mode(sources, settings, &damage, started);
+        }
+        Err(other) => return Err(DaemonError::Refused(other.to_string())),
+    };
+    let Some(mut journal) = journal else { return Ok(()) };
+    let installation = journal.installation().map_err(DaemonError::Journal)?;
+
+    let runtime = runtime()?;
+    let (inbox, events) = run::inbox();
+    let mut loader = Loader::new(sources.clone().with_state(&state), last_good(&state)).with_seed(&installation);
+    for document in journal.documents().map_err(DaemonError::Journal)? {
+        let kind = match document.kind {
+            DocumentKind::Policy => FileKind::Policy,
+            DocumentKind::Repository => FileKind::Repository,
+            DocumentKind::Channel => FileKind::Channel,
+        };
+        loader.remember(kind, &document.name, &document.origin, &document.text);
+    }
+    let roster = loader.load(now.wall);
+    for problem in &roster.problems {
+        tracing::warn!(%problem, "problem with the configuration");
+    }
+    let view = Arc::new(View::default());
+    let jobs_max = usize::try_from(settings.jobs_max).unwrap_or(usize::MAX);
+    let (engine, errands) =
+        Engine::start(journal, roster, view.clone(), jobs_max, now).map_err(DaemonError::Journal)?;
+
+    let mut zone_data = zone::versions().system;
+    let load = move || {
+        // An upgrade of the system's zone files moves triggers that have not come yet (S11).
+        let zone_data_now = zone::versions().system;
+        if zone_data_now != zone_data {
+            tracing::info!(version = zone_data_now, "the system's zone data changed; every schedule is read again");
+            zone_data = zone_data_now;
+            loader.forget();
+        }
+        loader.load(clock::now().wall)
+    };
+    let waker = watch::start(sources.clone().with_state(&state).watched(), load, inbox.clone())
+        .map_err(DaemonError::system("start the thread that reads the configuration"))?;
+    if let Err(trouble) = watch::start_clock(inbox.clone()) {
+        tracing::warn!(%trouble, "steps of the clock are noticed within a minute only");
+    }
+    let (ending, ended) = flag::channel(false);
+    let records_state = state.clone();
+    let api = Api {
+        view: view.clone(),
+        inbox: inbox.clone(),
+        records: Some(Arc::new(move || StateRecords::open(&records_state))),
+        clock: clock::now,
+    };
+    listen(&runtime, settings, api, ended)?;
+    signals(&runtime, &inbox, Some(waker.clone()))?;
+    let chores = chores(settings, &state, &waker, &inbox);
+    let scheduler = runtime.block_on(async {
+        if settings.housekeeping.enabled {
+            housekeeping::start(chores, inbox.clone()).await.map(Some)
+        } else {
+            Ok(None)
+        }
+    });
+    let _scheduler =
+        scheduler.inspect_err(|trouble| tracing::error!(%trouble, "housekeeping does not run; its commands do")).ok();
+
+    let handle = runtime.handle().clone();
+    let engine_inbox = inbox.clone();
+    let engine = thread::Builder::new()
+        .name("engine".into())
+        .spawn(move || {
+            let mut performer = Performer::new(handle, engine_inbox);
+            run::run(engine, errands, &events, &mut performer)
+        })
+        .map_err(DaemonError::system("start the engine's thread"))?;
+    tracing::info!(socket = %settings.socket.display(), state = %state.display(), "snapkeep is up");
+    started(Started { view, safe_mode: None });
+
+    let outcome = engine.join();
+    let _ = ending.send(true);
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match outcome {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(DaemonError::Journal(error)),
+        // A panic in a decision: the journal holds what was decided before it.
+        Err(_) => Err(DaemonError::System {
+            what: "keep the engine running",
+            source: io::Error::other("its thread panicked; please report the message above"),
+        }),
+    }
+}
+
+/// With a damaged journal nothing is made and nothing is deleted: an empty one would take every
+/// trigger for missed and every snapshot for somebody else's. Questions are answered, so that people
+/// and monitors learn of it.
+fn safe_mode(
+    sources: &Sources,
+    settings: &Settings,
+    damage: &OpenError,
+    started: impl FnOnce(Started),
+) -> Result<(), DaemonError> {
+    let _lock = journal::Lock::take(&settings.state_dir).map_err(|error| DaemonError::Refused(error.to_string()))?;
+    let why =
+        format!("{damage}. Nothing is made and nothing is deleted until `snapkeep journal restore` has put it right");
+    tracing::error!(why, "safe mode");
+    let runtime = runtime()?;
+    let view = Arc::new(View::default());
+    view.enter_safe_mode(&why, clock::now().wall);
+    let mut loader = Loader::new(sources.clone().with_state(&settings.state_dir), |_, _| None);
+    view.set_roster(&loader.load(clock::now().wall));
+    let (inbox, events) = run::inbox();
+    let (ending, ended) = flag::channel(false);
+    let api = Api { view: view.clone(), inbox: inbox.clone(), records: None, clock: clock::now };
+    listen(&runtime, settings, api, ended)?;
+    signals(&runtime, &inbox, None)?;
+    started(Started { view, safe_mode: Some(why.clone()) });
+    while let Ok(event) = events.recv() {
+        match event {
+            Event::Stop => break,
+            Event::Command(command) => {
+                let refusal = crate::engine::event::Refusal::Unavailable(why.clone());
+                let _ = command.reply.send(Err(refusal));
+            }
+            Event::Loaded(_)
+            | Event::Answered { .. }
+            | Event::Progressed { .. }
+            | Event::Delivered { .. }
+            | Event::Chore { .. }
+            | Event::Trim { .. }
+            | Event::ClockStepped => {}
+        }
+    }
+    let _ = ending.send(true);
+    Ok(())
+}
+
+fn runtime() -> Result<Runtime, DaemonError> {
+    Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
+        .thread_name("edge")
+        .enable_all()
+        .build()
+        .map_err(DaemonError::system("start the runtime"))
+}
+
+fn listen(
+    runtime: &Runtime,
+    settings: &Settings,
+    api: Api,
+    mut ended: flag::Receiver<bool>,
+) -> Result<(), DaemonError> {
+    let _inside = runtime.enter();
+    let socket = Socket::bind(&settings.socket).map_err(DaemonError::system("listen on the socket"))?;
+    runtime.spawn(async move {
+        serve(socket, api, async move {
+            let _ = ended.wait_for(|ended| *ended).await;
+        })
+        .await;
+    });
+    Ok(())
+}
+
+/// SIGTERM and SIGINT stop; SIGHUP reads the configuration again.
+fn signals(runtime: &Runtime, inbox: &SyncSender<Event>, waker: Option<Waker>) -> Result<(), DaemonError> {
+    let _inside = runtime.enter();
+    let what = "listen to signals";
+    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::system(what))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::system(what))?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::system(what))?;
+    let inbox = inbox.clone();
+    runtime.spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => {
+                    if let Some(waker) = &waker {
+                        tracing::info!("SIGHUP: reading the configuration again");
+                        waker.wake(Hint::Changed);
+                    }
+                }
+            }
+        }
+        tracing::info!("stopping");
+        let _ = inbox.send(Event::Stop);
+    });
+    Ok(())
+}
+
+fn chores(settings: &Settings, state: &Path, waker: &Waker, inbox: &SyncSender<Event>) -> Vec<Task> {
+    let plain =
+        |name, chore: &crate::config::settings::Chore, work| Task { name, expression: chore.six_fields(), work };
+    let times = &settings.housekeeping;
+    let (backup_state, check_state) = (state.to_path_buf(), state.to_path_buf());
+    let (waker, inbox) = (waker.clone(), inbox.clone());
+    let history_ms = times.history_max_age.millis();
+    vec![
+        plain("journal backup", &times.backup, Arc::new(move || back_up(&backup_state))),
+        plain("journal check", &times.check, Arc::new(move || check(&check_state))),
+        plain(
+            "history trim",
+            &times.trim,
+            Arc::new(move || {
+                let before = clock::now().wall.plus(-history_ms);
+                inbox.send(Event::Trim { before }).map_err(|_| "the engine has ended".to_string())
+            }),
+        ),
+        plain(
+            "configuration rescan",
+            &times.rescan,
+            Arc::new(move || {
+                waker.wake(Hint::Changed);
+                Ok(())
+            }),
+        ),
+    ]
+}
+
+fn back_up(state: &Path) -> Result<(), String> {
+    journal::backup(state, clock::now().wall).map(|_| ()).map_err(|error| error.to_string())
+}
+
+fn check(state: &Path) -> Result<(), String> {
+    match journal::check(state, Depth::Whole) {
+        Ok(findings) if findings.is_empty() => Ok(()),
+        Ok(findings) => Err(findings.join("; ")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Returns what the loader asks for a file that is bad at start: the journal remembers.
+fn last_good(state: &Path) -> impl Fn(FileKind, &str) -> Option<(String, String)> + Send + 'static {
+    let state = state.to_path_buf();
+    move |kind, name| {
+        let kind = match kind {
+            FileKind::Policy => DocumentKind::Policy,
+            FileKind::Repository => DocumentKind::Repository,
+            FileKind::Channel => DocumentKind::Channel,
+        };
+        let document = Reader::open(&state).ok()?.document(kind, name).ok()??;
+        Some((document.origin.into(), document.text.into()))
+    }
+}

@@ -1,0 +1,117 @@
+//! What changes something: sent to the engine, answered once it is in the journal.
+
+use std::sync::mpsc::TrySendError;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{Extension, Path};
+use axum::http::{HeaderMap, StatusCode};
+use tokio::sync::oneshot;
+
+use crate::engine::event::{Command, Done, Event, Refusal, What};
+use crate::lifecycle::workflow::Kind;
+
+use super::body::{AcknowledgedBody, RunBody, RunOrder};
+use super::error::ApiError;
+use super::explain::unknown_name;
+use super::serve::Peer;
+use super::{Shared, State};
+
+/// A turn takes milliseconds; an engine that does not answer within this is in trouble.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+/// A UUID fits, and so does a sentence.
+const KEY_LENGTH_MAX: usize = 128;
+
+/// `POST /v1/policies/{name}/start`
+pub async fn start(
+    axum::extract::State(shared): State,
+    Extension(peer): Extension<Peer>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Json<AcknowledgedBody>, ApiError> {
+    let policy = name?.0;
+    send(&shared, &peer, What::Start { policy }).await?;
+    Ok(Json(AcknowledgedBody { acknowledged: true }))
+}
+
+/// `POST /v1/policies/{name}/stop`
+pub async fn stop(
+    axum::extract::State(shared): State,
+    Extension(peer): Extension<Peer>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Json<AcknowledgedBody>, ApiError> {
+    let policy = name?.0;
+    send(&shared, &peer, What::Stop { policy }).await?;
+    Ok(Json(AcknowledgedBody { acknowledged: true }))
+}
+
+/// `POST /v1/policies/{name}/run`
+pub async fn run(
+    axum::extract::State(shared): State,
+    Extension(peer): Extension<Peer>,
+    name: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<RunBody>), ApiError> {
+    let policy = name?.0;
+    let order: RunOrder = serde_json::from_slice(&body?).map_err(|error| {
+        ApiError::bad_request("bad_body", error.to_string()).hint("send {\"workflow\": \"creation\"} or \"deletion\"")
+    })?;
+    let kind = Kind::ALL.into_iter().find(|kind| kind.word() == order.workflow).ok_or_else(|| {
+        ApiError::bad_request("unknown_workflow", format!("there is no workflow `{}`", order.workflow))
+            .hint("the workflows are creation and deletion")
+    })?;
+    let request_key = request_key(&headers)?;
+    match send(&shared, &peer, What::Run { policy, kind, request_key }).await? {
+        Done::Run { run_id, snapshot } => Ok((StatusCode::ACCEPTED, Json(RunBody { run_id, snapshot }))),
+        Done::Acknowledged | Done::Survey(_) => Err(mismatch()),
+    }
+}
+
+fn request_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    match value.to_str() {
+        Ok(key) if (1..=KEY_LENGTH_MAX).contains(&key.len()) => Ok(Some(key.to_string())),
+        _ => Err(ApiError::bad_request(
+            "bad_idempotency_key",
+            format!("Idempotency-Key must be 1 to {KEY_LENGTH_MAX} printable ASCII characters"),
+        )),
+    }
+}
+
+/// Sends a command and waits for its answer. A caller that goes away meanwhile changes nothing: the
+/// command is carried out, and its answer dropped.
+pub async fn send(shared: &Shared, peer: &Peer, what: What) -> Result<Done, ApiError> {
+    let (reply, answer) = oneshot::channel();
+    let command = Command { who: peer.0.clone(), what, reply };
+    // Never waits: a full inbox means that the engine is far behind.
+    shared.api.inbox.try_send(Event::Command(command)).map_err(|error| match error {
+        TrySendError::Full(_) => ApiError::unavailable("busy", "the engine has too much to do; nothing was done")
+            .hint("try again in a few seconds"),
+        TrySendError::Disconnected(_) => stopped(shared),
+    })?;
+    match tokio::time::timeout(ANSWER_TIME_MAX, answer).await {
+        Ok(Ok(Ok(done))) => Ok(done),
+        Ok(Ok(Err(Refusal::Unknown(name)))) => Err(unknown_name(shared, &name)),
+        Ok(Ok(Err(refusal))) => Err(refusal.into()),
+        Ok(Err(_)) => Err(stopped(shared)),
+        Err(_) => {
+            let detail = format!("the engine did not answer within {} s", ANSWER_TIME_MAX.as_secs());
+            Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, "no_answer", detail)
+                .hint("it may still do what was asked; explain tells, and the same Idempotency-Key is the same run"))
+        }
+    }
+}
+
+fn stopped(shared: &Shared) -> ApiError {
+    match shared.api.view.daemon().safe_mode {
+        Some(why) => ApiError::unavailable("safe_mode", format!("the daemon is in safe mode: {why}")),
+        None => ApiError::unavailable("stopping", "the daemon is about to end"),
+    }
+}
+
+/// The engine answered something else than it was asked, which would be our bug.
+pub fn mismatch() -> ApiError {
+    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "mismatch", "the engine answered another question")
+}

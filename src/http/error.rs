@@ -1,0 +1,122 @@
+//! How a request is refused: problem+json with a stable code, and a hint where we know one.
+
+use std::time::Duration;
+
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::engine::event::Refusal;
+use crate::lifecycle::workflow::{Fault, FaultKind};
+
+use super::body::ProblemDocument;
+
+/// A refusal. Its code never changes; its words may.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    hint: Option<String>,
+}
+
+impl ApiError {
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> ApiError {
+        ApiError { status, code, detail: detail.into(), hint: None }
+    }
+
+    pub fn bad_request(code: &'static str, detail: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+
+    pub fn not_found(code: &'static str, detail: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::NOT_FOUND, code, detail)
+    }
+
+    pub fn unavailable(code: &'static str, detail: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
+    }
+
+    pub fn method_not_allowed() -> ApiError {
+        ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "the route does not take this method")
+    }
+
+    pub fn too_slow(limit: Duration) -> ApiError {
+        let detail = format!("no answer within {} s", limit.as_secs());
+        ApiError::new(StatusCode::GATEWAY_TIMEOUT, "too_slow", detail)
+    }
+
+    pub fn unknown_policy(name: &str) -> ApiError {
+        ApiError::from(Refusal::Unknown(name.to_string()))
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> ApiError {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let document = ProblemDocument {
+            kind: "about:blank".into(),
+            title: self.status.canonical_reason().unwrap_or("Error").into(),
+            status: self.status.as_u16(),
+            code: self.code.into(),
+            detail: self.detail,
+            hint: self.hint,
+        };
+        // A document of plain strings always becomes JSON; an empty body would still carry the status.
+        let body = serde_json::to_vec(&document).unwrap_or_default();
+        (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> ApiError {
+        let detail = refusal.to_string();
+        match refusal {
+            Refusal::Unknown(_) => ApiError::not_found("unknown_policy", detail),
+            Refusal::NoWorkflow { .. } => ApiError::new(StatusCode::CONFLICT, "no_workflow", detail),
+            Refusal::Running { .. } => ApiError::new(StatusCode::CONFLICT, "already_running", detail)
+                .hint("explain shows how far it is; its run settles within its time limit"),
+            Refusal::Unavailable(_) => ApiError::unavailable("unavailable", detail),
+        }
+    }
+}
+
+impl From<Fault> for ApiError {
+    fn from(fault: Fault) -> ApiError {
+        let status = match fault.kind {
+            FaultKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            FaultKind::Transient | FaultKind::Permanent | FaultKind::Incomplete => StatusCode::BAD_GATEWAY,
+        };
+        let code = match fault.kind {
+            FaultKind::Busy => "repository_busy",
+            FaultKind::Transient => "repository_unavailable",
+            FaultKind::Permanent => "repository_fault",
+            FaultKind::Incomplete => "repository_incomplete",
+        };
+        ApiError::new(status, code, format!("failed to look at the repository: {}", fault.message))
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> ApiError {
+        ApiError::bad_request("bad_path", rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> ApiError {
+        ApiError::bad_request("bad_query", rejection.body_text())
+    }
+}
+
+impl From<BytesRejection> for ApiError {
+    fn from(rejection: BytesRejection) -> ApiError {
+        let status = rejection.status();
+        let code = if status == StatusCode::PAYLOAD_TOO_LARGE { "body_too_large" } else { "bad_body" };
+        ApiError::new(status, code, rejection.body_text())
+    }
+}

@@ -1,0 +1,118 @@
+//! The daemon's face for programs: HTTP and JSON, on a Unix socket.
+//!
+//! Explaining reads the last published view and nothing else: it answers while every driver hangs,
+//! while the journal is slow, and while the engine is at work. What changes something goes to the
+//! engine as a command and is answered once it is in the journal. Looking at a repository asks its
+//! driver, away from the engine, within a time limit.
+//!
+//! Everything a caller can make us hold has a bound: connections, bodies, questions to repositories
+//! and to the journal, and time.
+
+pub mod body;
+mod control;
+mod error;
+mod explain;
+mod health;
+mod look;
+mod records;
+mod serve;
+mod shape;
+mod socket;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post};
+use tokio::sync::Semaphore;
+
+use crate::engine::event::Event;
+use crate::engine::perform::SURVEY_MAX_MS;
+use crate::engine::view::View;
+use crate::lifecycle::time::Moment;
+
+pub use records::{OpenRecords, Records, StateRecords, Unread};
+pub use serve::serve;
+pub use shape::problem as problem_body;
+pub use socket::{Socket, short};
+
+use error::ApiError;
+
+/// Bodies are a few words; a megabyte is a mistake or an attack.
+const BODY_BYTES_MAX: usize = 1 << 20;
+/// An ordinary request reads memory or some pages of the journal.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
+/// A look at a repository has its own limit; this one is for a look that does not keep it.
+const LOOK_TIME_MAX: Duration = Duration::from_millis(SURVEY_MAX_MS + 10_000);
+/// Looks at repositories at once: each may be a process and a good deal of memory.
+const LOOKS_MAX: usize = 4;
+/// Questions to the journal at once: each has a thread for as long as it takes.
+const READS_MAX: usize = 4;
+
+/// What the handlers need.
+#[derive(Clone)]
+pub struct Api {
+    /// What readers may see.
+    pub view: Arc<View>,
+    /// Where commands go.
+    pub inbox: SyncSender<Event>,
+    /// Opens the journal for reading; `None` where there is none to read, as in safe mode.
+    pub records: Option<OpenRecords>,
+    /// Reads the clocks.
+    pub clock: fn() -> Moment,
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").finish_non_exhaustive()
+    }
+}
+
+/// What the handlers share.
+#[derive(Debug)]
+struct Shared {
+    api: Api,
+    looks: Semaphore,
+    reads: Arc<Semaphore>,
+}
+
+type State = axum::extract::State<Arc<Shared>>;
+
+/// Returns every route there is.
+fn router(api: Api) -> Router {
+    let shared = Arc::new(Shared { api, looks: Semaphore::new(LOOKS_MAX), reads: Arc::new(Semaphore::new(READS_MAX)) });
+    let looks = Router::new()
+        .route("/v1/policies/{name}/snapshots", get(look::snapshots))
+        .route("/v1/policies/{name}/plan", get(look::plan))
+        .route("/v1/journal/backup", post(records::backup))
+        .route("/v1/journal/check", get(records::check))
+        .layer(middleware::from_fn(|request, next| within(LOOK_TIME_MAX, request, next)));
+    let quick = Router::new()
+        .route("/health", get(health::health))
+        .route("/v1/explain", get(explain::explain))
+        .route("/v1/policies", get(explain::policies))
+        .route("/v1/policies/{name}", get(explain::policy))
+        .route("/v1/policies/{name}/start", post(control::start))
+        .route("/v1/policies/{name}/stop", post(control::stop))
+        .route("/v1/policies/{name}/run", post(control::run))
+        .route("/v1/policies/{name}/plan/latest", get(records::latest_plan))
+        .route("/v1/history", get(records::history))
+        .route("/v1/audit", get(records::audit))
+        .layer(middleware::from_fn(|request, next| within(REQUEST_TIME_MAX, request, next)));
+    looks
+        .merge(quick)
+        .fallback(async || ApiError::not_found("no_such_route", "there is no such route"))
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(shared)
+}
+
+/// Answers a request within a time, or says that it took too long.
+async fn within(limit: Duration, request: Request, next: Next) -> Result<Response, ApiError> {
+    tokio::time::timeout(limit, next.run(request)).await.map_err(|_| ApiError::too_slow(limit))
+}

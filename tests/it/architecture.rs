@@ -1,0 +1,271 @@
+//! The walls of the house: which folder may know which, who reads the clock, and that every
+//! invariant in ARCHITECTURE.md has the test it names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which parts of the crate each part may use, beside itself.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("lifecycle", &[]),
+    ("clock", &["lifecycle"]),
+    ("config", &["lifecycle"]),
+    ("journal", &["lifecycle"]),
+    ("drivers", &["lifecycle"]),
+    ("notify", &["lifecycle"]),
+    ("roster", &["config", "drivers", "lifecycle", "notify"]),
+    ("engine", &["clock", "drivers", "journal", "lifecycle", "notify", "roster"]),
+    ("housekeeping", &["engine", "lifecycle"]),
+    ("watch", &["engine", "roster"]),
+    ("http", &["clock", "drivers", "engine", "housekeeping", "journal", "lifecycle", "roster", "watch"]),
+    (
+        "daemon",
+        &["clock", "config", "drivers", "engine", "housekeeping", "http", "journal", "lifecycle", "roster", "watch"],
+    ),
+    ("cli", &["clock", "config", "daemon", "drivers", "engine", "http", "journal", "lifecycle", "roster"]),
+    ("main", &["cli"]),
+    ("lib", &[]),
+];
+
+/// What the pure part may not touch.
+const IMPURE: &[&str] = &[
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::thread",
+    "std::env",
+    "std::io",
+    "std::time::SystemTime",
+    "std::time::Instant",
+    "async ",
+    "tokio",
+    "serde",
+    "tracing::",
+    "log::",
+    "rusqlite",
+    "println!",
+    "Utc::now",
+    "Zoned::now",
+    "Timestamp::now",
+    "TimeZone::get",
+    "TimeZone::system",
+];
+
+/// Where tokio may appear.
+const ASYNC: &[&str] = &[
+    "drivers",
+    "notify",
+    "http",
+    "watch",
+    "daemon",
+    "housekeeping",
+    "engine/perform",
+    "engine/event",
+    "engine/mod",
+    "cli",
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the folder is there") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Returns the code of a file without comments and without its unit tests.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).expect("a source file is text");
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns the path below `src/` without `.rs`, and the part of the crate it belongs to.
+fn place(path: &Path) -> (String, String) {
+    let below = path.strip_prefix(root().join("src")).expect("below src").with_extension("");
+    let below = below.to_string_lossy().into_owned();
+    let part = below.split('/').next().unwrap_or_default().to_string();
+    (below, part)
+}
+
+fn is_test(below: &str) -> bool {
+    below.ends_with("/tests") || below.contains("/tests/")
+}
+
+#[test]
+fn parts_use_only_what_the_arrows_allow() {
+    let arrows: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for path in rust_files(&root().join("src")) {
+        let (below, part) = place(&path);
+        if is_test(&below) {
+            continue;
+        }
+        let Some(allowed) = arrows.get(part.as_str()) else {
+            wrong.push(format!("{below}: no arrows are drawn for `{part}`"));
+            continue;
+        };
+        let code = code(&path);
+        for piece in code.split("crate::").skip(1).chain(code.split("snapkeep::").skip(1)) {
+            let used: String = piece.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if arrows.contains_key(used.as_str()) && used != part && !allowed.contains(&used.as_str()) {
+                wrong.push(format!("{below} uses {used}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_decisions_touch_nothing_outside() {
+    let mut wrong = Vec::new();
+    for path in rust_files(&root().join("src/lifecycle")) {
+        let code = code(&path);
+        for word in IMPURE {
+            if code.contains(word) {
+                wrong.push(format!("{}: {word}", place(&path).0));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// By name it is known to its own folder besides, and to who writes a first set-up.
+#[test]
+fn only_the_registry_knows_the_kinds_of_drivers() {
+    let kinds = snapkeep::drivers::registry::kinds();
+    assert!(kinds.len() >= 2, "{kinds:?}");
+    let mut wrong = Vec::new();
+    for path in rust_files(&root().join("src")) {
+        let (below, _) = place(&path);
+        let own = below.split_once('/').is_some_and(|(part, rest)| {
+            part == "drivers" && kinds.iter().any(|kind| rest == *kind || rest.starts_with(&format!("{kind}/")))
+        });
+        // The last is a hint: what to write where a repository names no driver.
+        let may = ["drivers/registry", "cli/quickstart", "config/repository"].contains(&&*below);
+        if own || may || is_test(&below) {
+            continue;
+        }
+        let code = code(&path);
+        for kind in kinds {
+            for quoted in [format!("\"{kind}\""), format!("\\\"{kind}\\\"")] {
+                // A key of an answer may be the same word.
+                if code.match_indices(&quoted).any(|(at, _)| !code[at + quoted.len()..].starts_with(':')) {
+                    wrong.push(format!("{below}: {quoted}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn async_stays_at_the_edges() {
+    let mut wrong = Vec::new();
+    for path in rust_files(&root().join("src")) {
+        let (below, _) = place(&path);
+        let edge = ASYNC.iter().any(|edge| below == *edge || below.starts_with(&format!("{edge}/")));
+        if !edge && !is_test(&below) && code(&path).contains("tokio::") {
+            wrong.push(below);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn one_file_reads_the_clock_and_one_waits() {
+    let mut wrong = Vec::new();
+    for path in rust_files(&root().join("src")) {
+        let (below, _) = place(&path);
+        let code = code(&path);
+        for word in ["SystemTime::now", "Instant::now", "Utc::now", "Local::now", "clock_gettime("] {
+            if below != "clock" && !is_test(&below) && code.contains(word) {
+                wrong.push(format!("{below}: {word}"));
+            }
+        }
+        if code.contains("thread::sleep") && !is_test(&below) {
+            wrong.push(format!("{below}: thread::sleep"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn nothing_is_left_unfinished_or_unsafe() {
+    let mut wrong = Vec::new();
+    for folder in ["src", "tests", "benches"] {
+        for path in rust_files(&root().join(folder)) {
+            if path.ends_with("tests/it/architecture.rs") {
+                continue;
+            }
+            let code = code(&path);
+            for word in ["todo!(", "unimplemented!(", "unsafe {", "unsafe fn", "#[ignore"] {
+                if code.contains(word) {
+                    wrong.push(format!("{}: {word}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Every numbered invariant of ARCHITECTURE.md ends with the names of its tests in backticks.
+#[test]
+fn every_invariant_names_a_test_that_exists() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let mut tests = BTreeSet::new();
+    for path in rust_files(&root().join("tests")).into_iter().chain(rust_files(&root().join("src"))) {
+        let text = fs::read_to_string(&path).expect("a source file is text");
+        for piece in text.split("fn ").skip(1) {
+            tests.insert(piece.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>());
+        }
+    }
+    let invariants = page.split("## Invariants").nth(1).expect("a chapter on invariants");
+    let invariants = invariants.split("\n## ").next().unwrap_or_default();
+    let mut count = 0;
+    for invariant in invariants.split("\n\n").filter(|text| text.starts_with(|c: char| c.is_ascii_digit())) {
+        count += 1;
+        let held = invariant.split("*Held by* ").nth(1).unwrap_or_else(|| panic!("who holds this?\n{invariant}"));
+        let names: Vec<&str> = held.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "who holds this?\n{invariant}");
+        for name in names {
+            assert!(tests.contains(name), "there is no test `{name}`, which is to hold\n{invariant}");
+        }
+    }
+    assert!(count >= 10, "{count} invariants");
+}
+
+#[test]
+fn nothing_names_the_machine_it_was_built_on() {
+    let mut wrong = Vec::new();
+    for folder in ["src", "tests", "docs", "policies", "migrations", "packaging"] {
+        let mut folders = vec![root().join(folder)];
+        while let Some(folder) = folders.pop() {
+            let Ok(entries) = fs::read_dir(&folder) else { continue };
+            for entry in entries {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if let Ok(text) = fs::read_to_string(&path)
+                    && text.contains(concat!("/wo", "rk/"))
+                {
+                    wrong.push(path);
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
