@@ -1,0 +1,124 @@
+//! Decisions that touch nothing: a large retention plan, and years of triggers.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::time::Instant;
+
+use snapkeep::config::zone;
+use snapkeep::lifecycle::plan::Plan;
+use snapkeep::lifecycle::policy::Condition;
+use snapkeep::lifecycle::retention::Owner;
+use snapkeep::lifecycle::schedule::Schedule;
+use snapkeep::lifecycle::snapshot::{Listing, Snapshot, Status, label};
+use snapkeep::lifecycle::time::{Span, Timestamp};
+use snapkeep::lifecycle::zone::Zone;
+
+use crate::stats::{Samples, span};
+use crate::table::Table;
+
+const SNAPSHOTS: usize = 100_000;
+/// Has no divisor in common with their number, so that every place is met once.
+const MIX: usize = 7_919;
+const NOW: Timestamp = Timestamp::from_seconds(1_772_330_400);
+const DAY_MS: i64 = 86_400_000;
+
+pub fn measure(table: &mut Table) {
+    plan(table);
+    missed(table);
+    next(table);
+}
+
+fn plan(table: &mut Table) {
+    let owner = Owner { installation: "installation".into(), policy_uid: "uid".into() };
+    let condition = Condition::new(Some(Span::parse("30d").expect("a span")), Some(5_000), Some(7)).expect("valid");
+    let sorted = Samples::of(15, |_| {
+        let mut keys: Vec<(Timestamp, usize)> =
+            (0..SNAPSHOTS).map(|index| (NOW.plus(-((index * MIX % SNAPSHOTS) as i64)), index)).collect();
+        keys.sort();
+        black_box(keys);
+    });
+    for (title, mix) in [("in order", 1), ("shuffled", MIX)] {
+        let listing = listing(mix);
+        let mut plan = None;
+        let samples = Samples::of_spans((0..15).map(|_| {
+            let begin = Instant::now();
+            let made = Plan::make(&owner, &condition, black_box(&listing), None, false, NOW);
+            let took = begin.elapsed();
+            // What the last one held is given back after the clock was read.
+            plan = Some(made);
+            took
+        }));
+        assert!(plan.is_some_and(|plan| !plan.condemned().is_empty()), "it condemns most");
+        let figure = format!("{} best {}", span(samples.median()), span(samples.best()));
+        let limit = format!("sorting numbers {}", span(sorted.median()));
+        let ratio = samples.median() / sorted.median();
+        let is_met = samples.median() <= 100e6;
+        table.goal(&format!("plan for 100,000 snapshots, {title}"), figure, &limit, ratio, "≤ 100 ms", is_met);
+    }
+}
+
+fn listing(mix: usize) -> Listing {
+    let snapshot = |index: usize| {
+        let place = index * mix % SNAPSHOTS;
+        let taken_at = NOW.plus(-60_000 * place as i64);
+        let labels = [
+            (label::INSTALLATION, "installation".to_string()),
+            (label::POLICY, "policy".to_string()),
+            (label::POLICY_UID, "uid".to_string()),
+            (label::RUN, format!("uid-creation-{}", taken_at.millis())),
+            (label::TRIGGER, taken_at.millis().to_string()),
+        ];
+        Snapshot {
+            name: format!("policy-{}-abcdefgh", taken_at.compact()),
+            id: format!("{:064x}", place as u128 * 0x9e37_79b9_7f4a_7c15),
+            taken_at: Some(taken_at),
+            status: Status::Good,
+            labels: labels.map(|(key, value)| (key.to_string(), value)).into_iter().collect::<BTreeMap<_, _>>(),
+            in_use: None,
+            size_bytes: Some(1),
+        }
+    };
+    Listing { snapshots: (0..SNAPSHOTS).map(snapshot).collect() }
+}
+
+fn zones() -> [Zone; 2] {
+    ["UTC", "Europe/Berlin"].map(|name| zone::load(name).unwrap_or_else(|_| panic!("zone {name}")))
+}
+
+fn missed(table: &mut Table) {
+    for zone in zones() {
+        let name = zone.name().to_string();
+        let schedule = Schedule::cron("* * * * *", zone).expect("a schedule");
+        let from = NOW.plus(-3_652 * DAY_MS);
+        let samples = Samples::of(30, |_| {
+            let elapsed = schedule.elapsed(black_box(from), NOW).expect("some");
+            assert_eq!(elapsed.count, 3_652 * 1_440, "a minute is a minute in {name}");
+        });
+        let figure = format!("{} p99 {}", span(samples.median()), span(samples.p99()));
+        let is_met = samples.p99() <= 10e6;
+        let measure = format!("ten years of * * * * * missed, {name}");
+        table.goal(&measure, figure, "—", samples.p99() / 10e6, "≤ 10 ms", is_met);
+    }
+}
+
+fn next(table: &mut Table) {
+    // A monthly schedule ends with the calendar, in 2100.
+    const QUESTIONS: usize = 500;
+    for expression in ["*/15 * * * *", "30 1 * * mon-sat", "0 3 1 * *"] {
+        let figures: Vec<String> = zones()
+            .into_iter()
+            .map(|zone| {
+                let schedule = Schedule::cron(expression, zone).expect("a schedule");
+                let samples = Samples::of(9, |_| {
+                    let mut at = NOW;
+                    for _ in 0..QUESTIONS {
+                        at = schedule.next_after(black_box(at)).expect("one");
+                    }
+                    black_box(at);
+                });
+                span(samples.median() / QUESTIONS as f64)
+            })
+            .collect();
+        table.note(&format!("next trigger of {expression}, UTC / Berlin"), figures.join(" / "), "—", None);
+    }
+}
