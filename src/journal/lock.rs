@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
@@ -29,6 +30,12 @@ pub struct Lock {
     has_journal: bool,
 }
 
+/// A process that was just started by somebody who had the lock holds it too, until it becomes
+/// another program: some milliseconds, on a busy machine some more.
+const TRIES: u32 = 20;
+/// Between two tries.
+const TRY_EVERY: Duration = Duration::from_millis(25);
+
 impl Lock {
     /// Takes the state directory for this process, or says who has it.
     pub fn take(state_directory: &Path) -> Result<Lock, OpenError> {
@@ -42,7 +49,15 @@ impl Lock {
             .open(&path)
             .map_err(|error| JournalError::file("open", &path, error))?;
         let mut lock = Lock { file, path, has_journal: false };
-        match rustix::fs::flock(&lock.file, FlockOperation::NonBlockingLockExclusive) {
+        let mut taken = rustix::fs::flock(&lock.file, FlockOperation::NonBlockingLockExclusive);
+        for _ in 0..TRIES {
+            if taken != Err(Errno::WOULDBLOCK) {
+                break;
+            }
+            std::thread::park_timeout(TRY_EVERY);
+            taken = rustix::fs::flock(&lock.file, FlockOperation::NonBlockingLockExclusive);
+        }
+        match taken {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
                 let text = lock.text().unwrap_or_default();

@@ -244,16 +244,24 @@ fn killed_at_any_moment_nothing_doubles_and_nothing_is_lost() {
     let unknown: Vec<_> = made.keys().filter(|name| !names.contains(**name)).collect();
     assert!(unknown.is_empty(), "made without a run in the journal: {unknown:?}");
 
-    // Whatever is gone was named by an audit record, which stands beside a plan that condemned it.
+    // Whatever is gone was named by an audit record, or by the plan of the run that was under way at
+    // the end: the record of its last deletion is written when that has been confirmed.
     let reader = Reader::open(&place.state()).expect("a reader");
     let audit = reader.audit(&AuditQuery { limit: 100_000, ..AuditQuery::default() }).expect("audit");
     let named: BTreeSet<&str> =
         audit.iter().filter(|record| &*record.audit.what == "delete").map(|record| &*record.audit.subject).collect();
     let deleted: Vec<&str> =
         account.iter().filter(|(what, _)| what == "deleted").map(|(_, name)| name.as_str()).collect();
-    assert!(deleted.iter().all(|name| named.contains(name)), "deleted without a record: {deleted:?} {named:?}");
+    let planned: BTreeSet<String> = runs
+        .iter()
+        .filter(|run| run.kind == Kind::Deletion && run.ended_at.is_none())
+        .filter_map(|run| reader.latest_plan(&run.policy).expect("plan").filter(|plan| plan.run_id == run.run_id))
+        .flat_map(|plan| plan.plan.condemned().into_iter().map(|target| target.name.to_string()))
+        .collect();
+    let unnamed: Vec<_> = deleted.iter().filter(|name| !named.contains(**name) && !planned.contains(**name)).collect();
+    assert!(unnamed.is_empty(), "deleted without a record: {unnamed:?}");
     let left = made.len() - deleted.len();
-    assert!((BUSY..=12 * BUSY).contains(&left), "{left} snapshots are left of {}", made.len());
+    assert!(left >= BUSY, "{left} snapshots are left of {}", made.len());
 
     // Those that may have been under way when it was stopped are asked again at the next start.
     let open: Vec<_> = runs.iter().filter(|run| run.ended_at.is_none()).collect();
