@@ -7,13 +7,14 @@
 
 mod build;
 mod loader;
+mod shared;
 mod shelf;
 mod take_in;
 mod terms;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -37,11 +38,11 @@ pub struct Roster {
     /// The daemon's own settings.
     pub settings: Arc<Settings>,
     /// Every policy in force, by name.
-    pub policies: BTreeMap<Box<str>, Arc<Entry>>,
+    pub policies: BTreeMap<Arc<str>, Arc<Entry>>,
     /// Every repository in force, by name.
-    pub repositories: BTreeMap<Box<str>, Arc<Repository>>,
+    pub repositories: BTreeMap<Arc<str>, Arc<Repository>>,
     /// Every channel in force, by name.
-    pub channels: BTreeMap<Box<str>, Arc<Channel>>,
+    pub channels: BTreeMap<Arc<str>, Arc<Channel>>,
     /// Everything that is wrong, by file and line.
     pub problems: Vec<Problem>,
     /// What is to be remembered for the next start, of this load only.
@@ -54,17 +55,15 @@ pub struct Roster {
 #[derive(Debug)]
 pub struct Entry {
     /// The policy.
-    pub policy: Arc<Policy>,
+    pub policy: Policy,
     /// Its repository, open.
     pub repository: Arc<Repository>,
     /// The driver's part of `snapshot_config`, as the driver's check accepted it.
     pub config: Config,
-    /// The file it was read from.
-    pub origin: Arc<Path>,
+    /// The folder of the file it was read from.
+    pub folder: Arc<Path>,
     /// Whether the file now holds something else that is not accepted, or cannot be read.
     pub stale: bool,
-    /// The policy's TOML without comments.
-    text: Box<str>,
     /// The digest of the text as it was written.
     digest: Digest,
     /// What went into its spread.
@@ -75,20 +74,24 @@ impl Entry {
     /// Returns an entry that no file stands for.
     pub fn by_hand(policy: Policy, repository: Arc<Repository>, config: Value) -> Entry {
         Entry {
-            policy: Arc::new(policy),
+            policy,
             repository,
             config: Config::new(&config),
-            origin: Path::new("").into(),
+            folder: Path::new("").into(),
             stale: false,
-            text: "".into(),
             digest: Digest(0),
             seed: Arc::from(""),
         }
     }
 
-    /// Returns the policy's TOML without its comments, every value as it was written.
-    pub fn text(&self) -> &str {
-        &self.text
+    /// Returns the file it was read from.
+    pub fn origin(&self) -> PathBuf {
+        file_in(&self.folder, &self.policy.name)
+    }
+
+    /// Whether it was read from this file.
+    pub fn is_of(&self, file: &Path) -> bool {
+        file.file_stem() == Some(OsStr::new(&*self.policy.name)) && file.parent() == Some(&self.folder)
     }
 
     /// Returns the entry marked stale, or not.
@@ -97,9 +100,8 @@ impl Entry {
             policy: self.policy.clone(),
             repository: self.repository.clone(),
             config: self.config.clone(),
-            origin: self.origin.clone(),
+            folder: self.folder.clone(),
             stale,
-            text: self.text.clone(),
             digest: self.digest,
             seed: self.seed.clone(),
         }
@@ -109,7 +111,7 @@ impl Entry {
 /// The driver's part of `snapshot_config`. Kept as the text of its JSON, which takes a tenth of the
 /// memory and is read when a snapshot is ordered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config(Arc<str>);
+pub struct Config(Box<str>);
 
 impl Config {
     fn new(config: &Value) -> Config {
@@ -127,7 +129,7 @@ impl Config {
 #[derive(Debug)]
 pub struct Repository {
     /// The file's stem.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// Which driver.
     pub kind: Box<str>,
     /// The driver, open.
@@ -271,7 +273,7 @@ impl Roster {
             repositories: &self.repositories,
             channels: &self.channels,
             seed: &Arc::from(""),
-            memo: &mut build::Memo::new(Calendars::default()),
+            memo: &mut build::Memo::new(Calendars::default(), shared::Shared::default()),
             holder: &|uid| {
                 let other = self.policies.values().find(|entry| entry.policy.uid.as_deref() == Some(uid))?;
                 (&*other.policy.name != name).then(|| other.policy.name.to_string())
@@ -283,4 +285,9 @@ impl Roster {
             None => Err(problems),
         }
     }
+}
+
+/// Returns the drop-in file of a name: its stem is the name.
+fn file_in(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.toml"))
 }

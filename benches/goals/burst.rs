@@ -16,7 +16,7 @@ use snapkeep::journal::Journal;
 use snapkeep::journal::change::{Adoption, Begun, Change, Settled, State};
 use snapkeep::lifecycle::creation::Creation;
 use snapkeep::lifecycle::date_format::DateFormat;
-use snapkeep::lifecycle::policy::{CatchUp, CreationRule, Notification, OnOverlap, Pace, Policy, Revision};
+use snapkeep::lifecycle::policy::{CatchUp, CreationRule, OnOverlap, Pace, Policy, Revision};
 use snapkeep::lifecycle::schedule::Schedule;
 use snapkeep::lifecycle::snapshot::{Presence, SnapshotName};
 use snapkeep::lifecycle::time::{Moment, Span, Timestamp};
@@ -154,12 +154,12 @@ fn policy(name: &str) -> Policy {
         uid: None,
         description: None,
         enabled: true,
-        creation: Some(CreationRule { pace, partial: false }),
+        creation: Some(Arc::new(CreationRule { pace, partial: false })),
         deletion: None,
         repository: "null".into(),
-        date_format: DateFormat::compact(),
-        metadata: Box::default(),
-        notification: Notification::default(),
+        date_format: Arc::new(DateFormat::compact()),
+        metadata: Arc::default(),
+        notification: Arc::default(),
     }
 }
 
@@ -214,7 +214,7 @@ impl Decisions {
         let trigger = Trigger { at: trigger_at, cause: Cause::Schedule };
         let active = |step: Creation, attempts: u32| {
             let run = Run::begin(&run_id, trigger, Revision("1".into()), step, self.now);
-            Phase::Active(Run { attempts, ..run })
+            Phase::Active(Box::new(Run { attempts, ..run }))
         };
         let (fact, phase) = match self.step % 3 {
             0 => {

@@ -21,9 +21,9 @@ pub fn check(choice: &ConfigChoice, out: &mut Out<'_>) -> Result<Exit, Failure> 
             "errors": errors,
             "warnings": warnings,
             "problems": problems,
-            "policies": roster.policies.keys().collect::<Vec<_>>(),
-            "repositories": roster.repositories.keys().collect::<Vec<_>>(),
-            "channels": roster.channels.keys().collect::<Vec<_>>(),
+            "policies": roster.policies.keys().map(|name| &**name).collect::<Vec<&str>>(),
+            "repositories": roster.repositories.keys().map(|name| &**name).collect::<Vec<&str>>(),
+            "channels": roster.channels.keys().map(|name| &**name).collect::<Vec<&str>>(),
             "zone_differences": zones,
         }))?;
         return Ok(exit);

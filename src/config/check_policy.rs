@@ -1,6 +1,8 @@
 //! From a policy as written to a policy that cannot be wrong, or to every reason why not.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::policy_document::{ConditionPart, PolicyDocument, SnapshotPart, WorkflowPart};
 use super::reader::{Findings, Located};
@@ -35,13 +37,13 @@ pub trait Names {
     fn all(&self) -> Vec<&str>;
 }
 
-impl<V> Names for BTreeMap<Box<str>, V> {
+impl<K: Ord + Borrow<str>, V> Names for BTreeMap<K, V> {
     fn has(&self, name: &str) -> bool {
         self.contains_key(name)
     }
 
     fn all(&self) -> Vec<&str> {
-        self.keys().map(|name| &**name).collect()
+        self.keys().map(Borrow::borrow).collect()
     }
 }
 
@@ -126,12 +128,12 @@ pub fn check(
         uid: document.uid.as_ref().map(|uid| uid.value.as_str().into()),
         description: document.description.as_ref().map(|text| text.value.as_str().into()),
         enabled: document.enabled.as_ref().is_none_or(|enabled| enabled.value),
-        creation: creation.map(|pace| CreationRule { pace, partial }),
-        deletion,
+        creation: creation.map(|pace| Arc::new(CreationRule { pace, partial })),
+        deletion: deletion.map(Arc::new),
         repository: repository?.value.as_str().into(),
-        date_format: date_format?,
-        metadata,
-        notification,
+        date_format: Arc::new(date_format?),
+        metadata: metadata.into(),
+        notification: Arc::new(notification),
     })
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::drivers::Progress;
-use crate::journal::change::{RunRecord, Skip};
+use crate::journal::change::Skip;
 use crate::lifecycle::deletion::Deletion;
 use crate::lifecycle::policy::Pace;
 use crate::lifecycle::time::{Moment, Timestamp, format_millis};
@@ -13,6 +13,7 @@ use crate::lifecycle::workflow::{Kind, Outcome, Phase};
 
 use crate::roster::Problem;
 
+use super::latest::Latest;
 use super::tracked::{Flow, Tracked, TurnAt, Work};
 
 /// How many coming triggers are told.
@@ -22,9 +23,9 @@ const NEXT_TRIGGERS: usize = 3;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explained {
     /// Its name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// Its identity.
-    pub uid: Box<str>,
+    pub uid: Arc<str>,
     /// Whether its triggers run.
     pub enabled: bool,
     /// Whether it was stopped by command.
@@ -34,11 +35,11 @@ pub struct Explained {
     /// Whether its file has problems and the last good version is in force.
     pub stale: bool,
     /// The version in force.
-    pub revision: Option<Box<str>>,
+    pub revision: Option<Arc<str>>,
     /// What people say it is for.
-    pub description: Option<Box<str>>,
+    pub description: Option<Arc<str>>,
     /// Where its snapshots are kept.
-    pub repository: Option<Box<str>>,
+    pub repository: Option<Arc<str>>,
     /// Its creation workflow.
     pub creation: Option<ExplainedWorkflow>,
     /// Its deletion workflow.
@@ -113,7 +114,7 @@ pub struct LatestExecution {
 /// Explains a policy at `now`. `problems` are those of all files.
 pub fn explain(tracked: &Tracked, problems: &[Problem], now: Moment) -> Explained {
     let entry = tracked.entry.as_ref();
-    let own = |problem: &&Problem| entry.is_some_and(|entry| *problem.file == *entry.origin);
+    let own = |problem: &&Problem| entry.is_some_and(|entry| entry.is_of(&problem.file));
     Explained {
         name: tracked.name.clone(),
         uid: tracked.uid.clone(),
@@ -131,9 +132,9 @@ pub fn explain(tracked: &Tracked, problems: &[Problem], now: Moment) -> Explaine
     }
 }
 
-fn last_good(run: &RunRecord, now: Moment) -> Option<LastGood> {
+fn last_good(run: &Latest, now: Moment) -> Option<LastGood> {
     let at = run.ended_at?;
-    Some(LastGood { snapshot: run.snapshot.clone()?, at, age_ms: now.wall.since(at) })
+    Some(LastGood { snapshot: run.snapshot()?.into(), at, age_ms: now.wall.since(at) })
 }
 
 fn workflow<W: Work + Started>(tracked: &Tracked, now: Moment) -> Option<ExplainedWorkflow> {
@@ -153,9 +154,8 @@ fn workflow<W: Work + Started>(tracked: &Tracked, now: Moment) -> Option<Explain
         }
         Phase::Active(_) | Phase::Waiting | Phase::Watching(_) => None,
     };
-    let latest = flow.latest.as_deref().map(|run| latest::<W>(flow, run));
-    let held =
-        flow.latest.as_deref().filter(|run| run.outcome == Some(Outcome::Held)).and_then(|run| run.message.clone());
+    let latest = flow.latest.as_deref().map(|run| latest::<W>(tracked, run));
+    let held = flow.latest.as_deref().filter(|run| run.outcome == Some(Outcome::Held)).and_then(|run| run.message());
     Some(ExplainedWorkflow {
         current_state,
         schedule: pace.map(|pace| pace.schedule.to_string()),
@@ -167,7 +167,7 @@ fn workflow<W: Work + Started>(tracked: &Tracked, now: Moment) -> Option<Explain
         waits_for: waits_for::<W>(tracked, now),
         progress: flow.progress.as_deref().cloned(),
         skipped: tracked.skips.iter().filter(|skip| skip.kind == W::KIND).cloned().collect(),
-        held,
+        held: held.map(str::to_string),
     })
 }
 
@@ -189,9 +189,10 @@ fn next_triggers<S>(pace: &Pace, flow: &Flow<S>) -> Vec<Timestamp> {
     triggers
 }
 
-fn latest<W: Work>(flow: &Flow<W>, run: &RunRecord) -> LatestExecution {
-    let (status, message, blame) = match (&flow.workflow.phase, run.outcome) {
-        (_, Some(outcome)) => (status_word(outcome), run.message.clone(), run.blame.clone()),
+fn latest<W: Work>(tracked: &Tracked, run: &Latest) -> LatestExecution {
+    let text = |text: Option<&str>| text.map(str::to_string);
+    let (status, message, blame) = match (&W::flow(tracked).workflow.phase, run.outcome) {
+        (_, Some(outcome)) => (status_word(outcome), text(run.message()), text(run.blame())),
         (Phase::Active(active), None) => match &active.trouble {
             Some(trouble) => ("RETRYING", Some(active.step.aim()), Some(trouble.cause.clone())),
             None => ("IN_PROGRESS", Some(active.step.aim()), None),
@@ -199,7 +200,7 @@ fn latest<W: Work>(flow: &Flow<W>, run: &RunRecord) -> LatestExecution {
         (Phase::Waiting | Phase::Watching(_), None) => ("IN_PROGRESS", None, None),
     };
     LatestExecution {
-        run_id: run.run_id.clone(),
+        run_id: run.run_id(&tracked.uid, W::KIND).into(),
         status,
         cause: run.cause.word(),
         trigger_at: run.trigger_at,
@@ -266,7 +267,8 @@ impl Started for Deletion {
 
 /// The policies a set of problems belongs to none of: files that never were in force.
 pub fn unattached<'a>(policies: &[Arc<Tracked>], problems: &'a [Problem]) -> Vec<&'a Problem> {
-    let origins: std::collections::BTreeSet<_> =
-        policies.iter().filter_map(|tracked| tracked.entry.as_ref()).map(|entry| &*entry.origin).collect();
-    problems.iter().filter(|problem| !origins.contains(&*problem.file)).collect()
+    let is_attached = |problem: &&Problem| {
+        policies.iter().any(|tracked| tracked.entry.as_ref().is_some_and(|entry| entry.is_of(&problem.file)))
+    };
+    problems.iter().filter(|problem| !is_attached(problem)).collect()
 }

@@ -14,6 +14,7 @@
 pub mod command;
 pub mod event;
 pub mod explain;
+pub mod latest;
 pub mod perform;
 mod pump;
 mod reconcile;
@@ -37,6 +38,7 @@ use crate::lifecycle::workflow::{Answer, Kind, Phase};
 use crate::roster::{self, Entry, Roster};
 
 use event::{Done, Errands, Event, Job, JobId, Refusal};
+use latest::Latest;
 use tracked::{Flow, Tracked, Work};
 use view::View;
 
@@ -60,10 +62,8 @@ pub struct Engine {
     installation: Box<str>,
     roster: Arc<Roster>,
     policies: BTreeMap<u32, Arc<Tracked>>,
-    names: BTreeMap<Box<str>, u32>,
-    uids: BTreeMap<Box<str>, u32>,
-    /// The version of each policy that the journal has as in force.
-    revisions: BTreeMap<u32, Revision>,
+    names: BTreeMap<Arc<str>, u32>,
+    uids: BTreeMap<Arc<str>, u32>,
     next_index: u32,
     /// Triggers, by wall time.
     due: BTreeSet<(Timestamp, u32, Kind)>,
@@ -74,7 +74,7 @@ pub struct Engine {
     jobs_max: usize,
     /// Workflows that may ask as soon as a job is over.
     ready: BTreeSet<(u32, Kind)>,
-    gates: BTreeMap<Box<str>, Gate>,
+    gates: BTreeMap<Arc<str>, Gate>,
     notice_due: Option<Timestamp>,
     /// How often each notice that is under way was tried, this time included.
     tries: BTreeMap<Box<str>, u32>,
@@ -124,7 +124,6 @@ impl Engine {
             policies: BTreeMap::new(),
             names: BTreeMap::new(),
             uids: BTreeMap::new(),
-            revisions: BTreeMap::new(),
             next_index: 0,
             due: BTreeSet::new(),
             wakes: BTreeSet::new(),
@@ -163,7 +162,23 @@ impl Engine {
         engine.clock_moved_back(now, loaded.latest_at);
         engine.pump_all(now);
         let errands = engine.close_turn(now)?;
+        engine.compact();
         Ok((engine, errands))
+    }
+
+    /// Makes what a start has filled small: maps that grew in order are half empty, and a name or
+    /// uid is one text with the policy's, not one each.
+    fn compact(&mut self) {
+        let policies = std::mem::take(&mut self.policies);
+        let known = |text: &Arc<str>, index: &u32, own: fn(&Tracked) -> &Arc<str>| {
+            let own = policies.get(index).map(|tracked| own(tracked));
+            (own.filter(|own| *own == text).unwrap_or(text).clone(), *index)
+        };
+        self.names = self.names.iter().map(|(name, index)| known(name, index, |tracked| &tracked.name)).collect();
+        self.uids = self.uids.iter().map(|(uid, index)| known(uid, index, |tracked| &tracked.uid)).collect();
+        self.policies = policies.into_iter().collect();
+        self.due = std::mem::take(&mut self.due).into_iter().collect();
+        self.dirty = BTreeSet::new();
     }
 
     /// Takes everything that has happened, decides, commits, and returns what is to be done
@@ -336,7 +351,7 @@ impl Engine {
                 tracing::error!(%key, trouble, "notice could not be delivered");
                 Delivered::Undeliverable { trouble }
             } else {
-                let channel = self.roster.channels.get(&waiting.notice.channel).cloned();
+                let channel = self.roster.channels.get(&*waiting.notice.channel).cloned();
                 self.errands.begin.push(Job::Deliver { notice: waiting.notice, channel });
                 self.tries.insert(key.clone(), waiting.attempts.saturating_add(1));
                 Delivered::Trying { again_at }
@@ -389,26 +404,24 @@ impl Engine {
             name: policy.name,
             paused: policy.paused,
             entry: None,
-            creation: Flow::new(creation, creation_version, policy.last_creation),
-            deletion: Flow::new(deletion, deletion_version, policy.last_deletion),
+            creation: Flow::new(creation, creation_version, policy.last_creation.as_ref().map(Latest::of)),
+            deletion: Flow::new(deletion, deletion_version, policy.last_deletion.as_ref().map(Latest::of)),
             seen: policy.seen,
             last_good: None,
             creation_over_at: None,
             skips: policy.skips,
+            revision: (!policy.retired).then_some(policy.revision),
         };
-        let latest = &tracked.creation.latest;
-        tracked.last_good = match (policy.last_good, latest) {
+        tracked.last_good = match (policy.last_good, &tracked.creation.latest) {
             // One record in memory for both.
-            (Some(good), Some(latest)) if good == **latest => Some(latest.clone()),
-            (good, _) => good.map(Arc::new),
+            (good, Some(latest)) if good == policy.last_creation => Some(latest.clone()),
+            (good, _) => good.as_ref().map(Latest::of).map(Arc::new),
         };
         tracked.creation.terms = terms_of(&tracked.creation, &tracked.name, roster, terms);
         tracked.deletion.terms = terms_of(&tracked.deletion, &tracked.name, roster, terms);
         self.uids.insert(tracked.uid.clone(), index);
         if !policy.retired {
             self.names.insert(tracked.name.clone(), index);
-            // Compared with the roster next: the same revision is no edit.
-            self.revisions.insert(index, policy.revision);
         }
         self.policies.insert(index, Arc::new(tracked));
         self.touched.insert(index);

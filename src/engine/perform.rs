@@ -85,7 +85,7 @@ impl Performer {
                 Some(channel) => {
                     let message = Message {
                         key: notice.key,
-                        policy: notice.policy,
+                        policy: (*notice.policy).into(),
                         event: notice.event,
                         subject: notice.subject,
                         body: notice.body,

@@ -8,18 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::drivers::Order;
-use crate::journal::change::{Begun, Change, Notice, RunRecord, Settled, Skip, SkipReason};
+use crate::journal::change::{Begun, Change, Notice, Settled, Skip, SkipReason};
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::{Deletion, seen_after};
 use crate::lifecycle::notice;
 use crate::lifecycle::policy::{CatchUp, OnOverlap};
 use crate::lifecycle::snapshot::label;
 use crate::lifecycle::time::{Moment, Timestamp, Wait};
-use crate::lifecycle::workflow::{Answer, Cause, Ending, Fact, Kind, Outcome, Phase, Request, Run, Trigger, Turn};
+use crate::lifecycle::workflow::{
+    Answer, Cause, Ending, Fact, Kind, Outcome, Phase, Request, Run, Trigger, Turn, Watch, run_id,
+};
 use crate::roster::Entry;
 
 use super::Engine;
 use super::event::{Ask, Job, JobId};
+use super::latest::Latest;
 use super::tracked::{self, Tracked, TurnAt, Work};
 
 /// A question is answered within this, or counts as unanswered.
@@ -151,7 +154,7 @@ impl Engine {
         let Some(elapsed) = pace.schedule.elapsed(mark, now.wall) else { return false };
         let late_ms = now.wall.since(elapsed.last);
         // Who waited for a run of this policy was not away: lateness counts from the end of that run.
-        let met = |run: &RunRecord, over_at: Option<Timestamp>| {
+        let met = |run: &Latest, over_at: Option<Timestamp>| {
             over_at.filter(|over_at| *over_at >= elapsed.first && run.began_at <= elapsed.last.plus(LATE_MS))
         };
         let own = W::flow(tracked).latest.as_ref().and_then(|run| met(run, run.ended_at));
@@ -210,7 +213,7 @@ impl Engine {
         }
         let entry = tracked.entry.clone()?;
         let (step, name) = W::first(tracked, &self.installation, trigger)?;
-        let run_id: Box<str> = format!("{}-{}-{}", tracked.uid, W::KIND.word(), trigger.at.millis()).into();
+        let run_id: Box<str> = run_id(&tracked.uid, W::KIND, trigger.at).into();
         let mut run = Run::begin(&run_id, trigger, entry.policy.revision.clone(), step, now);
         if trigger.cause == Cause::CatchUp {
             let spread_ms = i64::try_from(stable_hash(&run_id) % CATCH_UP_SPREAD_MS).unwrap_or(0);
@@ -228,25 +231,10 @@ impl Engine {
             request_key,
         }));
         tracked.skips.retain(|skip| skip.kind != W::KIND || skip.at == now.wall);
-        let record = RunRecord {
-            run_id: run_id.clone(),
-            policy: tracked.name.clone(),
-            policy_uid: tracked.uid.clone(),
-            kind: W::KIND,
-            trigger_at: trigger.at,
-            cause: trigger.cause,
-            began_at: now.wall,
-            ended_at: None,
-            outcome: None,
-            message: None,
-            blame: None,
-            attempts: 0,
-            snapshot: snapshot.clone(),
-        };
         let flow = W::flow_mut(tracked);
         flow.terms = Some(entry);
-        flow.latest = Some(Arc::new(record));
-        flow.workflow.phase = Phase::Active(run);
+        flow.latest = Some(Arc::new(Latest::begin(trigger, now.wall, snapshot.as_deref())));
+        flow.workflow.phase = Phase::Active(Box::new(run));
         self.dirty.insert((index, W::KIND));
         Some((run_id, snapshot))
     }
@@ -355,7 +343,7 @@ impl Engine {
         let cancels = W::asked(tracked).is_some_and(|entry| entry.repository.driver.abilities().cancel);
         if watch.cancel && !cancels {
             let next = watch.clone().advance(&Answer::Cancelled, now);
-            self.rest::<W>(index, tracked, next.map_or(Phase::Waiting, Phase::Watching), now);
+            self.rest::<W>(index, tracked, watching(next), now);
             return true;
         }
         if self.jobs.len() >= self.jobs_max {
@@ -428,7 +416,7 @@ impl Engine {
                 if next.is_none() {
                     tracing::info!(policy = %tracked.name, snapshot = %name, ?answer, "what a run had left behind is over");
                 }
-                self.rest::<W>(index, tracked, next.map_or(Phase::Waiting, Phase::Watching), now);
+                self.rest::<W>(index, tracked, watching(next), now);
             }
         }
     }
@@ -490,8 +478,8 @@ impl Engine {
                 // A bug of ours or a driver's wrong answer. Doubt is always a safe place to go on from.
                 tracing::error!(policy = %tracked.name, %out_of_turn, "an answer came that was not asked for");
                 let run =
-                    Run { wait: Wait { from: now, span_ms: LATE_MS }, step: backup.step.clone().doubt(), ..backup };
-                W::flow_mut(tracked).workflow.phase = Phase::Active(run);
+                    Run { wait: Wait { from: now, span_ms: LATE_MS }, step: backup.step.clone().doubt(), ..*backup };
+                W::flow_mut(tracked).workflow.phase = Phase::Active(Box::new(run));
                 self.dirty.insert((index, W::KIND));
             }
         }
@@ -547,11 +535,7 @@ impl Engine {
             self.notice_due = Some(now.wall);
         }
         if let Some(latest) = W::flow_mut(tracked).latest.as_mut().map(Arc::make_mut) {
-            latest.ended_at = Some(now.wall);
-            latest.outcome = Some(ending.outcome);
-            latest.message = Some(ending.message.clone());
-            latest.blame = ending.cause.clone();
-            latest.attempts = attempts;
+            latest.settle(&ending, attempts, now.wall);
         }
         if W::KIND == Kind::Creation && ending.outcome == Outcome::Succeeded {
             tracked.last_good = tracked.creation.latest.clone();
@@ -645,6 +629,10 @@ impl Engine {
             self.skip::<W>(tracked, SkipReason::ClockMovedBack, elapsed.count, elapsed.first, elapsed.last, now);
         }
     }
+}
+
+fn watching<S>(watch: Option<Watch>) -> Phase<S> {
+    watch.map_or(Phase::Waiting, |watch| Phase::Watching(Box::new(watch)))
 }
 
 /// Returns when the next trigger of a workflow is to be looked at, `None` while none counts.

@@ -23,12 +23,14 @@ impl Engine {
         for document in roster.documents.iter() {
             self.changes.push(remembered(document, now.wall));
         }
-        // The texts have gone into the turn's changes; nobody asks for them again.
+        let read = roster.clone();
+        let texts: BTreeMap<&str, &str> = read.documents.iter().filter_map(policy_text).collect();
+        // They go into the turn's changes; nobody asks for them again.
         let roster = roster.remembered();
         self.roster = roster.clone();
         self.view.set_roster(&roster);
         let mut renamed: Vec<(u32, Arc<Entry>)> = Vec::new();
-        let mut gone: Vec<(Box<str>, u32)> = Vec::new();
+        let mut gone: Vec<(Arc<str>, u32)> = Vec::new();
         let heirs = self.heirs(&roster);
         for (name, index) in &self.names {
             match heirs.get(index) {
@@ -43,14 +45,15 @@ impl Engine {
         self.rename(&renamed);
         let mut changed = BTreeSet::new();
         for (name, entry) in &roster.policies {
+            let text = texts.get(&**name).copied();
             match self.names.get(name).copied() {
                 Some(index) => {
-                    if self.revise(index, entry, now) {
+                    if self.revise(index, entry, text, now) {
                         changed.insert(index);
                     }
                 }
                 None => {
-                    if let Some(index) = self.adopt(name, entry, now) {
+                    if let Some(index) = self.adopt(name, entry, text, now) {
                         changed.insert(index);
                     }
                 }
@@ -61,12 +64,13 @@ impl Engine {
         }
     }
 
-    fn adopt(&mut self, name: &str, entry: &Arc<Entry>, now: Moment) -> Option<u32> {
+    /// `text` is the policy's where this roster brought it.
+    fn adopt(&mut self, name: &Arc<str>, entry: &Arc<Entry>, text: Option<&str>, now: Moment) -> Option<u32> {
         let uid = entry.policy.uid.clone().unwrap_or_else(|| new_uid(&self.installation, name, now.wall));
         if self.uids.contains_key(&uid) {
             // Still followed to its end under its former name, or two files with one uid; `config`
             // reports the latter. Tried again with the next roster.
-            tracing::warn!(policy = name, %uid, "not adopted: its uid is in use");
+            tracing::warn!(policy = %name, %uid, "not adopted: its uid is in use");
             return None;
         }
         let index = self.next_index;
@@ -76,17 +80,17 @@ impl Engine {
         let deletion = Workflow { mark: now.wall, phase: Phase::Waiting };
         self.changes.push(Change::Adopt(Adoption {
             policy_uid: uid.clone(),
-            name: name.into(),
+            name: name.clone(),
             revision: entry.policy.revision.clone(),
             at: now.wall,
             creation: creation.clone(),
             deletion: deletion.clone(),
         }));
-        self.keep_terms(entry);
-        tracing::info!(policy = name, "policy adopted");
+        self.keep_terms(entry, text);
+        tracing::info!(policy = %name, "policy adopted");
         let tracked = Tracked {
             uid: uid.clone(),
-            name: name.into(),
+            name: name.clone(),
             paused: false,
             entry: Some(entry.clone()),
             creation: Flow::new(creation, 1, None),
@@ -95,35 +99,36 @@ impl Engine {
             last_good: None,
             creation_over_at: None,
             skips: Vec::new(),
+            revision: Some(entry.policy.revision.clone()),
         };
-        self.names.insert(name.into(), index);
+        self.names.insert(name.clone(), index);
         self.uids.insert(uid, index);
-        self.revisions.insert(index, entry.policy.revision.clone());
         self.policies.insert(index, Arc::new(tracked));
         self.touched.insert(index);
         Some(index)
     }
 
     /// Returns whether anything changed.
-    fn revise(&mut self, index: u32, entry: &Arc<Entry>, now: Moment) -> bool {
-        let same = self.revisions.get(&index) == Some(&entry.policy.revision);
+    fn revise(&mut self, index: u32, entry: &Arc<Entry>, text: Option<&str>, now: Moment) -> bool {
         let known = self.policies.get(&index).and_then(|tracked| tracked.entry.clone());
         if known.as_ref().is_some_and(|known| Arc::ptr_eq(known, entry)) {
             return false;
         }
         self.with(index, |engine, tracked| {
-            if !same {
+            if tracked.revision.as_ref() != Some(&entry.policy.revision) {
                 engine
                     .changes
                     .push(Change::Revise { policy_uid: tracked.uid.clone(), revision: entry.policy.revision.clone() });
-                engine.keep_terms(entry);
+                engine.keep_terms(entry, text);
                 tracing::info!(policy = %tracked.name, revision = %entry.policy.revision, "policy revised");
                 engine.count_from_now::<Creation>(index, tracked, known.as_deref(), entry, now);
                 engine.count_from_now::<Deletion>(index, tracked, known.as_deref(), entry, now);
             }
+            // One copy of each in memory, the roster's.
+            tracked.revision = Some(entry.policy.revision.clone());
+            tracked.name = entry.policy.name.clone();
             tracked.entry = Some(entry.clone());
         });
-        self.revisions.insert(index, entry.policy.revision.clone());
         true
     }
 
@@ -216,12 +221,12 @@ impl Engine {
 
     fn retire(&mut self, index: u32, name: &str, now: Moment) {
         self.names.remove(name);
-        self.revisions.remove(&index);
         self.view.remove(name);
         self.with(index, |engine, tracked| {
             tracing::info!(policy = name, "policy retired; its snapshots stay");
             engine.changes.push(Change::Retire { policy_uid: tracked.uid.clone(), at: now.wall });
             tracked.entry = None;
+            tracked.revision = None;
         });
         self.pump_policy(index, now);
     }
@@ -248,13 +253,32 @@ impl Engine {
         if let Some((name, entry)) = heir
             && !self.names.contains_key(name)
         {
-            self.adopt(name, entry, now);
+            self.adopt(name, entry, None, now);
         }
     }
 
-    fn keep_terms(&mut self, entry: &Entry) {
-        self.changes
-            .push(Change::Terms { revision: entry.policy.revision.clone(), text: roster::terms_text(entry).into() });
+    /// Writes down what a run needs to finish as it began. A text that did not come with the roster
+    /// is in the journal already.
+    fn keep_terms(&mut self, entry: &Entry, text: Option<&str>) {
+        let terms = text.and_then(|text| roster::terms_text(entry, text)).or_else(|| {
+            let document = self.journal.document(DocumentKind::Policy, &entry.policy.name).ok().flatten()?;
+            roster::terms_text(entry, &document.text)
+        });
+        match terms {
+            Some(text) => {
+                self.changes.push(Change::Terms { revision: entry.policy.revision.clone(), text: text.into() });
+            }
+            // Nobody wrote it: a roster made by hand.
+            None => tracing::debug!(policy = %entry.policy.name, "no text to keep of this version"),
+        }
+    }
+}
+
+/// Returns a policy's name and text, where the document is one.
+fn policy_text(document: &Document) -> Option<(&str, &str)> {
+    match (&document.kind, &document.news) {
+        (FileKind::Policy, News::Good { text, .. }) => Some((&document.name, text)),
+        (FileKind::Policy, News::Gone) | (FileKind::Repository | FileKind::Channel, _) => None,
     }
 }
 
@@ -277,7 +301,7 @@ fn remembered(document: &Document, at: Timestamp) -> Change {
 
 /// Returns an identity no policy had before: the same name at another time is another policy, which
 /// inherits nothing.
-fn new_uid(installation: &str, name: &str, at: Timestamp) -> Box<str> {
+fn new_uid(installation: &str, name: &str, at: Timestamp) -> Arc<str> {
     let digest = Sha256::digest(format!("{installation}\n{name}\n{}", at.millis()));
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>().into()
 }

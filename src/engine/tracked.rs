@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use crate::drivers::Progress;
-use crate::journal::change::{RunRecord, Skip, State};
+use crate::journal::change::{Skip, State};
 use crate::lifecycle::creation::{Creation, CreationTerms};
 use crate::lifecycle::deletion::{Deletion, DeletionTerms};
-use crate::lifecycle::policy::{CreationRule, DeletionRule, Pace};
+use crate::lifecycle::policy::{CreationRule, DeletionRule, Pace, Revision};
 use crate::lifecycle::retention::Owner;
 use crate::lifecycle::snapshot::SnapshotName;
 use crate::lifecycle::time::Timestamp;
@@ -15,14 +15,15 @@ use crate::lifecycle::workflow::{Cause, Effort, Kind, Phase, Step, Trigger, Work
 use crate::roster::Entry;
 
 use super::event::JobId;
+use super::latest::Latest;
 
 /// One policy.
 #[derive(Clone, Debug)]
 pub struct Tracked {
     /// Its identity.
-    pub uid: Box<str>,
+    pub uid: Arc<str>,
     /// Its name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// Whether it was stopped by command.
     pub paused: bool,
     /// The version in force; `None` when its file is gone and only a run is followed to its end.
@@ -34,11 +35,13 @@ pub struct Tracked {
     /// Own snapshots when a plan last went ahead (G9).
     pub seen: Option<u32>,
     /// The latest creation that succeeded; mostly the latest of all.
-    pub last_good: Option<Arc<RunRecord>>,
+    pub last_good: Option<Arc<Latest>>,
     /// When creation was last busy: a deletion that waited for it is not late.
     pub creation_over_at: Option<Timestamp>,
     /// What was skipped since the last run of each workflow began.
     pub skips: Vec<Skip>,
+    /// The version that the journal has as in force; `None` once retired.
+    pub revision: Option<Revision>,
 }
 
 /// One workflow of a policy.
@@ -57,7 +60,7 @@ pub struct Flow<S> {
     /// Whether it has its repository for itself.
     pub turn: TurnAt,
     /// The latest run, under way or settled.
-    pub latest: Option<Arc<RunRecord>>,
+    pub latest: Option<Arc<Latest>>,
     /// When its next trigger is due; `None` while none can be.
     pub due_at: Option<Timestamp>,
     /// At what uptime to look at it again, in milliseconds.
@@ -77,7 +80,7 @@ pub enum TurnAt {
 
 impl<S> Flow<S> {
     /// Returns a flow as the journal tells it.
-    pub fn new(workflow: Workflow<S>, version: u64, latest: Option<RunRecord>) -> Flow<S> {
+    pub fn new(workflow: Workflow<S>, version: u64, latest: Option<Latest>) -> Flow<S> {
         Flow {
             workflow,
             version,
@@ -108,12 +111,12 @@ impl Tracked {
 
     /// Returns the rule of creation in force.
     pub fn creation_rule(&self) -> Option<&CreationRule> {
-        self.entry.as_ref().and_then(|entry| entry.policy.creation.as_ref())
+        self.entry.as_ref().and_then(|entry| entry.policy.creation.as_deref())
     }
 
     /// Returns the rule of deletion in force.
     pub fn deletion_rule(&self) -> Option<&DeletionRule> {
-        self.entry.as_ref().and_then(|entry| entry.policy.deletion.as_ref())
+        self.entry.as_ref().and_then(|entry| entry.policy.deletion.as_deref())
     }
 
     /// Whether the policy was stopped, by command or in its file.
@@ -271,5 +274,5 @@ impl Work for Deletion {
 
 /// Returns whose snapshots a policy's are.
 pub fn owner(tracked: &Tracked, installation: &str) -> Owner {
-    Owner { installation: installation.into(), policy_uid: tracked.uid.clone() }
+    Owner { installation: installation.into(), policy_uid: (*tracked.uid).into() }
 }

@@ -24,7 +24,7 @@ struct Shown {
     installation: Box<str>,
     started_at: Option<Timestamp>,
     last_turn: Option<Moment>,
-    policies: BTreeMap<Box<str>, Arc<Tracked>>,
+    policies: BTreeMap<Arc<str>, Arc<Tracked>>,
     problems: Arc<[Problem]>,
     chores: BTreeMap<Box<str>, Chore>,
     clock_moved_back: Option<(Timestamp, Timestamp)>,
@@ -131,8 +131,12 @@ impl View {
     pub fn publish(&self, policies: Vec<Arc<Tracked>>, now: Moment) {
         let mut shown = self.write();
         shown.last_turn = Some(now);
-        for tracked in policies {
-            shown.policies.insert(tracked.name.clone(), tracked);
+        let named = policies.into_iter().map(|tracked| (tracked.name.clone(), tracked));
+        if shown.policies.is_empty() {
+            // At once and not one by one, which would leave the map half empty.
+            shown.policies = named.collect();
+        } else {
+            shown.policies.extend(named);
         }
     }
 

@@ -79,6 +79,6 @@ fn of_flow<S>(flow: &Flow<S>) -> Option<String> {
         Outcome::TimeLimitExceeded => "exceeded its time limit",
         Outcome::Held => "is held",
     };
-    let why = run.blame.as_ref().or(run.message.as_ref());
+    let why = run.blame().or(run.message());
     Some(why.map_or_else(|| what.to_string(), |why| format!("{what}: {why}")))
 }

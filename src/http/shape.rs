@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::engine::event::Survey;
 use crate::engine::explain::{self, Explained, ExplainedWorkflow, LatestExecution};
@@ -34,8 +35,11 @@ impl<'a> Problems<'a> {
     }
 
     fn of(&self, tracked: &Tracked) -> &[Problem] {
-        let origin = tracked.entry.as_ref().map(|entry| &*entry.origin);
-        origin.and_then(|origin| self.0.get(origin)).map_or(&[], Vec::as_slice)
+        if self.0.is_empty() {
+            return &[];
+        }
+        let origin = tracked.entry.as_ref().map(|entry| entry.origin());
+        origin.and_then(|origin| self.0.get(&*origin)).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -77,6 +81,11 @@ pub fn problem(problem: &Problem) -> ProblemBody {
     }
 }
 
+/// Answers own their texts.
+fn copied(text: &Arc<str>) -> Box<str> {
+    (**text).into()
+}
+
 pub fn explained(tracked: &Tracked, problems: &Problems<'_>, now: Moment) -> PolicyExplained {
     let Explained {
         name,
@@ -94,15 +103,15 @@ pub fn explained(tracked: &Tracked, problems: &Problems<'_>, now: Moment) -> Pol
         problems,
     } = explain::explain(tracked, problems.of(tracked), now);
     PolicyExplained {
-        name,
-        uid,
+        name: copied(&name),
+        uid: copied(&uid),
         enabled,
         paused,
         retired,
         stale,
-        revision,
-        description,
-        repository,
+        revision: revision.as_ref().map(copied),
+        description: description.as_ref().map(copied),
+        repository: repository.as_ref().map(copied),
         creation: creation.map(workflow),
         deletion: deletion.map(workflow),
         last_good: last_good.map(|good| LastGoodBody {
@@ -175,19 +184,19 @@ fn skip(skip: &Skip) -> SkipBody {
 
 pub fn policy(tracked: &Tracked) -> PolicyBody {
     let entry = tracked.entry.as_deref();
-    let policy = entry.map(|entry| entry.policy.as_ref());
+    let policy = entry.map(|entry| &entry.policy);
     let creation = tracked.creation_rule().map(|rule| pace(&rule.pace, tracked.creation.due_at));
     let deletion = tracked.deletion_rule().map(|rule| pace(&rule.pace, tracked.deletion.due_at));
     PolicyBody {
-        name: tracked.name.clone(),
-        uid: tracked.uid.clone(),
+        name: copied(&tracked.name),
+        uid: copied(&tracked.uid),
         enabled: tracked.is_enabled(),
         paused: tracked.paused,
         stale: entry.is_some_and(|entry| entry.stale),
-        revision: policy.map(|policy| policy.revision.0.clone()),
-        file: entry.map(|entry| entry.origin.display().to_string()),
-        description: policy.and_then(|policy| policy.description.clone()),
-        repository: entry.map(|entry| entry.repository.name.clone()),
+        revision: policy.map(|policy| copied(&policy.revision.0)),
+        file: entry.map(|entry| entry.origin().display().to_string()),
+        description: policy.and_then(|policy| policy.description.as_ref().map(copied)),
+        repository: entry.map(|entry| copied(&entry.repository.name)),
         driver: entry.map(|entry| entry.repository.kind.clone()),
         creation,
         deletion,
@@ -218,7 +227,7 @@ pub fn snapshots(survey: &Survey, listing: &Listing) -> SnapshotsBody {
     own.sort_by_key(|snapshot| (snapshot.taken_at, &snapshot.name));
     SnapshotsBody {
         policy: survey.entry.policy.name.to_string(),
-        repository: survey.entry.repository.name.clone(),
+        repository: copied(&survey.entry.repository.name),
         foreign: listing.snapshots.len() - own.len(),
         snapshots: own
             .into_iter()
@@ -287,7 +296,7 @@ fn held(held: &Held) -> String {
 pub fn run(record: RunRecord) -> RunRecordBody {
     RunRecordBody {
         run_id: record.run_id,
-        policy: record.policy,
+        policy: copied(&record.policy),
         workflow: record.kind.word().into(),
         started_by: record.cause.word().into(),
         trigger_time: record.trigger_at.millis(),

@@ -1,5 +1,7 @@
 //! What can be written into the journal, and what comes back out of it: decisions, not tables.
 
+use std::sync::Arc;
+
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
 use crate::lifecycle::plan::{Plan, Target};
@@ -16,28 +18,28 @@ pub enum Change {
     /// inherits nothing.
     Retire {
         /// Which.
-        policy_uid: Box<str>,
+        policy_uid: Arc<str>,
         /// When.
         at: Timestamp,
     },
     /// A policy goes on under another name (S23).
     Rename {
         /// Which.
-        policy_uid: Box<str>,
+        policy_uid: Arc<str>,
         /// Its name from here on; no other living policy has it.
-        name: Box<str>,
+        name: Arc<str>,
     },
     /// A policy is stopped or started by command.
     Pause {
         /// Which.
-        policy_uid: Box<str>,
+        policy_uid: Arc<str>,
         /// Stopped, or started.
         paused: bool,
     },
     /// Another version of a policy is in force.
     Revise {
         /// Which policy.
-        policy_uid: Box<str>,
+        policy_uid: Arc<str>,
         /// Which version.
         revision: Revision,
     },
@@ -45,7 +47,7 @@ pub enum Change {
     /// that somebody else writes, and the commit fails as a whole.
     Save {
         /// Which policy.
-        policy_uid: Box<str>,
+        policy_uid: Arc<str>,
         /// The version replaced; the new one is one higher.
         version: u64,
         /// What it is in now.
@@ -108,9 +110,9 @@ pub enum Change {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adoption {
     /// Its identity.
-    pub policy_uid: Box<str>,
+    pub policy_uid: Arc<str>,
     /// Its name; no other living policy has it.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// The version in force.
     pub revision: Revision,
     /// When.
@@ -146,7 +148,7 @@ pub struct Begun {
     /// Its identity.
     pub run_id: Box<str>,
     /// Of which policy.
-    pub policy_uid: Box<str>,
+    pub policy_uid: Arc<str>,
     /// Of which workflow.
     pub kind: Kind,
     /// What started it.
@@ -178,7 +180,7 @@ pub struct Settled {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skip {
     /// Of which policy.
-    pub policy_uid: Box<str>,
+    pub policy_uid: Arc<str>,
     /// Of which workflow.
     pub kind: Kind,
     /// Why.
@@ -241,9 +243,9 @@ pub struct Notice {
     /// (run, event, channel): stable, so that a receiver can tell a repeat.
     pub key: Box<str>,
     /// Of which policy.
-    pub policy_uid: Box<str>,
+    pub policy_uid: Arc<str>,
     /// The policy's name.
-    pub policy: Box<str>,
+    pub policy: Arc<str>,
     /// Of which run.
     pub run_id: Option<Box<str>>,
     /// `creation`, `deletion`, `failure`, `time_limit_exceeded`, …
@@ -363,9 +365,9 @@ pub struct Loaded {
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoadedPolicy {
     /// Its identity.
-    pub policy_uid: Box<str>,
+    pub policy_uid: Arc<str>,
     /// Its name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// The version that was in force last.
     pub revision: Revision,
     /// Whether it was stopped by command.
@@ -395,9 +397,9 @@ pub struct RunRecord {
     /// Its identity.
     pub run_id: Box<str>,
     /// Of which policy, by name.
-    pub policy: Box<str>,
+    pub policy: Arc<str>,
     /// Of which policy.
-    pub policy_uid: Box<str>,
+    pub policy_uid: Arc<str>,
     /// Of which workflow.
     pub kind: Kind,
     /// The trigger's instant.

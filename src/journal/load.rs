@@ -2,6 +2,7 @@
 //! and readers use them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -94,7 +95,7 @@ fn policies(connection: &Connection) -> Result<Vec<LoadedPolicy>, JournalError> 
 }
 
 fn policy(connection: &Connection, row: &Row<'_>) -> Result<LoadedPolicy, JournalError> {
-    let policy_uid: Box<str> = row.get(0)?;
+    let policy_uid: Arc<str> = row.get(0)?;
     let (latest, good): (Option<i64>, Option<i64>) = (row.get(9)?, row.get(10)?);
     let last_creation = run_numbered(connection, latest)?;
     let last_deletion = run_numbered(connection, row.get(15)?)?;

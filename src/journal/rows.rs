@@ -6,6 +6,8 @@
 pub(super) mod plan;
 mod verdict;
 
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +32,7 @@ pub(super) struct StateRow {
     pub phase: &'static str,
     pub run_id: Option<Box<str>>,
     pub step: Option<&'static str>,
-    pub revision: Option<Box<str>>,
+    pub revision: Option<Arc<str>>,
     pub state: Option<String>,
 }
 
@@ -130,7 +132,7 @@ pub(super) fn write_state<S: StoredStep>(workflow: &Workflow<S>) -> Result<State
                 trigger_at: run.trigger.at.millis(),
                 cause: run.trigger.cause.word().into(),
                 began: run.began.into(),
-                revision: run.revision.0.clone(),
+                revision: (*run.revision.0).into(),
                 step: run.step.row(),
                 attempts: run.attempts,
                 failures: run.failures,
@@ -153,7 +155,7 @@ pub(super) fn write_state<S: StoredStep>(workflow: &Workflow<S>) -> Result<State
             let row = WatchRow {
                 form: FORM,
                 name: watch.name.as_str().into(),
-                revision: watch.revision.0.clone(),
+                revision: (*watch.revision.0).into(),
                 began: watch.began.into(),
                 cancel: watch.cancel,
                 asked: watch.asked,
@@ -182,29 +184,29 @@ pub(super) fn read_state<S: StoredStep>(
         ("active", Some(state)) => {
             let row: RunRow<S::Row> = read(state)?;
             check_form(row.form)?;
-            Phase::Active(Run {
+            Phase::Active(Box::new(Run {
                 id: row.id,
                 trigger: Trigger { at: Timestamp::from_millis(row.trigger_at), cause: read_cause(&row.cause)? },
                 began: row.began.into(),
-                revision: Revision(row.revision),
+                revision: Revision(row.revision.into()),
                 step: S::read(row.step)?,
                 attempts: row.attempts,
                 failures: row.failures,
                 trouble: row.trouble.map(|trouble| Trouble { busy: trouble.busy, cause: trouble.cause }),
                 wait: row.wait.into(),
-            })
+            }))
         }
         ("watching", Some(state)) => {
             let row: WatchRow = read(state)?;
             check_form(row.form)?;
-            Phase::Watching(Watch {
+            Phase::Watching(Box::new(Watch {
                 name: read_name(&row.name)?,
-                revision: Revision(row.revision),
+                revision: Revision(row.revision.into()),
                 began: row.began.into(),
                 cancel: row.cancel,
                 asked: row.asked,
                 wait: row.wait.into(),
-            })
+            }))
         }
         (phase, _) => return Err(unknown("phase", phase)),
     };

@@ -2,6 +2,7 @@
 //! wrote.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::date_format::DateFormat;
 use super::schedule::Schedule;
@@ -10,7 +11,7 @@ use super::time::Span;
 /// Identifies one version of what was written: a hash of the policy's text and of the repository's.
 /// An identical rewrite has the same revision and is no edit (S19).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Revision(pub Box<str>);
+pub struct Revision(pub Arc<str>);
 
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -18,32 +19,33 @@ impl fmt::Display for Revision {
     }
 }
 
-/// What to snapshot, when, what to keep, whom to tell.
+/// What to snapshot, when, what to keep, whom to tell. Its parts are shared: among thousands of
+/// policies most say the same thing in most places.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     /// The file's stem.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// The version of the text this was made from.
     pub revision: Revision,
     /// `uid` in the file: keeps the identity over a rename (S23).
-    pub uid: Option<Box<str>>,
+    pub uid: Option<Arc<str>>,
     /// What people say it is for.
-    pub description: Option<Box<str>>,
+    pub description: Option<Arc<str>>,
     /// Whether triggers run at all.
     pub enabled: bool,
     /// Without it nothing is made.
-    pub creation: Option<CreationRule>,
+    pub creation: Option<Arc<CreationRule>>,
     /// Without it nothing is ever deleted.
-    pub deletion: Option<DeletionRule>,
+    pub deletion: Option<Arc<DeletionRule>>,
     /// The repository's name.
-    pub repository: Box<str>,
+    pub repository: Arc<str>,
     /// How the trigger's date is written in names.
-    pub date_format: DateFormat,
+    pub date_format: Arc<DateFormat>,
     /// Labels for every snapshot, beside our stamp, by key. A map for the usual one or two takes the
     /// room of eleven.
-    pub metadata: Box<[(Box<str>, Box<str>)]>,
+    pub metadata: Arc<[(Box<str>, Box<str>)]>,
     /// Whom to tell what.
-    pub notification: Notification,
+    pub notification: Arc<Notification>,
 }
 
 /// When and how snapshots are made.

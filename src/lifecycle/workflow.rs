@@ -71,6 +71,11 @@ pub struct Trigger {
     pub cause: Cause,
 }
 
+/// Returns the identity of the run that a trigger starts: the same trigger is the same run.
+pub fn run_id(policy_uid: &str, kind: Kind, trigger_at: Timestamp) -> String {
+    format!("{policy_uid}-{}-{}", kind.word(), trigger_at.millis())
+}
+
 /// One workflow of one policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Workflow<S> {
@@ -80,15 +85,15 @@ pub struct Workflow<S> {
     pub phase: Phase<S>,
 }
 
-/// What a workflow is in.
+/// What a workflow is in. Most of thousands are waiting, and take no room for a run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Phase<S> {
     /// For the next trigger.
     Waiting,
     /// A run is under way.
-    Active(Run<S>),
+    Active(Box<Run<S>>),
     /// The run has settled, but what it began may not be over. Nothing new starts meanwhile (S26).
-    Watching(Watch),
+    Watching(Box<Watch>),
 }
 
 /// A run under way.
@@ -534,7 +539,7 @@ impl<S: Step> Run<S> {
             let phase = match self.step.watched().filter(|_| self.step.spends_attempt()) {
                 None => Phase::Waiting,
                 // The last refusal may have come after the work was begun, as when a connection breaks.
-                Some(name) => Phase::Watching(Watch::over(name, self.revision, false, now)),
+                Some(name) => Phase::Watching(Box::new(Watch::over(name, self.revision, false, now))),
             };
             return Turn { phase, ..settle(ending.because(fault.message), Vec::new()) };
         }
@@ -550,14 +555,14 @@ impl<S: Step> Run<S> {
         ending.cause = self.trouble.map(|trouble| trouble.cause);
         let phase = match self.step.watched() {
             None => Phase::Waiting,
-            Some(name) => Phase::Watching(Watch::over(name, self.revision, true, now)),
+            Some(name) => Phase::Watching(Box::new(Watch::over(name, self.revision, true, now))),
         };
         Turn { phase, settled: Some(ending), facts: Vec::new(), changed: true, abandon: true }
     }
 }
 
 fn stay<S>(run: Run<S>, changed: bool) -> Turn<S> {
-    Turn { phase: Phase::Active(run), settled: None, facts: Vec::new(), changed, abandon: false }
+    Turn { phase: Phase::Active(Box::new(run)), settled: None, facts: Vec::new(), changed, abandon: false }
 }
 
 fn settle<S>(ending: Ending, facts: Vec<Fact>) -> Turn<S> {

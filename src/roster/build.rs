@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::Value;
-
+use super::shared::Shared;
 use super::{Channel, Config, Entry, Repository};
 use crate::config::check_policy::{self, Names, Surroundings};
 use crate::config::policy_document::PolicyDocument;
@@ -25,29 +24,32 @@ use crate::lifecycle::schedule::Calendars;
 #[derive(Debug)]
 pub(super) struct Memo {
     pub schedules: Schedules,
-    configs: BTreeSet<Arc<str>>,
+    pub shared: Shared,
+    /// The folders files were read from.
+    folders: BTreeSet<Arc<Path>>,
 }
 
 impl Memo {
-    pub(super) fn new(calendars: Calendars) -> Memo {
-        Memo { schedules: Schedules::new(zone::load, calendars), configs: BTreeSet::new() }
+    /// Returns a memo that goes on with what earlier loads shared.
+    pub(super) fn new(calendars: Calendars, shared: Shared) -> Memo {
+        Memo { schedules: Schedules::new(zone::load, calendars), shared, folders: BTreeSet::new() }
     }
 
-    fn share(&mut self, config: &Value) -> Config {
-        let config = Config::new(config);
-        match self.configs.get(&config.0) {
-            Some(known) => Config(known.clone()),
-            None => {
-                self.configs.insert(config.0.clone());
-                config
-            }
+    /// Returns the folder of a file.
+    pub(super) fn folder(&mut self, file: &Path) -> Arc<Path> {
+        let folder = file.parent().unwrap_or(Path::new(""));
+        if let Some(known) = self.folders.get(folder) {
+            return known.clone();
         }
+        let folder: Arc<Path> = folder.into();
+        self.folders.insert(folder.clone());
+        folder
     }
 }
 
 /// What a policy is built from beside its text.
 pub(super) struct Parts<'a> {
-    pub repositories: &'a BTreeMap<Box<str>, Arc<Repository>>,
+    pub repositories: &'a BTreeMap<Arc<str>, Arc<Repository>>,
     pub channels: &'a dyn Names,
     pub seed: &'a Arc<str>,
     pub memo: &'a mut Memo,
@@ -77,7 +79,7 @@ pub(super) fn name_problem(file: &Path, word: &str, name: &str) -> Option<Proble
 }
 
 /// Returns the TOML of a text without its comments.
-fn without_comments(text: &str) -> Box<str> {
+pub(super) fn without_comments(text: &str) -> Box<str> {
     let table = text.parse::<toml::Table>().ok();
     table.and_then(|table| toml::to_string(&table).ok()).unwrap_or_else(|| text.to_string()).into()
 }
@@ -110,23 +112,18 @@ pub(super) fn entry(name: &str, origin: &Path, text: &str, parts: &mut Parts<'_>
     if let (Some(part), Some(repository)) = (snapshot, &repository) {
         let keys = part.driver.json(&mut findings);
         match registry::check_config(&repository.kind, &keys, base(origin)) {
-            Ok(checked) => config = Some(parts.memo.share(&checked)),
+            Ok(checked) => config = Some(Config::new(&checked)),
             Err(problems) => note_all(&mut findings, &part.driver, problems),
         }
     }
 
     let accepted = !findings.has_errors();
     let entry = match (policy, repository, config) {
-        (Some(policy), Some(repository), Some(config)) if accepted => Some(Entry {
-            policy: Arc::new(policy),
-            repository,
-            config,
-            origin: origin.into(),
-            stale: false,
-            text: without_comments(text),
-            digest,
-            seed: parts.seed.clone(),
-        }),
+        (Some(mut policy), Some(repository), Some(config)) if accepted => {
+            parts.memo.shared.share(&mut policy);
+            let folder = parts.memo.folder(origin);
+            Some(Entry { policy, repository, config, folder, stale: false, digest, seed: parts.seed.clone() })
+        }
         _ => None,
     };
     (entry, findings.into_problems())
@@ -214,8 +211,7 @@ fn base(origin: &Path) -> &Path {
 /// Returns an entry that was built from a text without its comments with the digest of the text as
 /// it was written, so that its revision is the one it would have had.
 pub(super) fn with_digest(mut entry: Entry, digest: Digest) -> Entry {
-    let mut policy = (*entry.policy).clone();
-    policy.revision = revision(digest, entry.repository.digest);
-    (entry.policy, entry.digest) = (Arc::new(policy), digest);
+    entry.policy.revision = revision(digest, entry.repository.digest);
+    entry.digest = digest;
     entry
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::build::{self, Memo, Parts};
+use super::shared::Shared;
 use super::shelf::{Found, Shelf, Sight, Tracked, look, scan};
 use super::take_in::{drop_unneeded, take_in};
 use super::{Channel, Document, Entry, Repository, Roster};
@@ -33,12 +34,13 @@ pub struct Loader {
     seed: Arc<str>,
     program: Box<Path>,
     calendars: Calendars,
+    shared: Shared,
     settings: Option<Arc<Settings>>,
     repositories: Shelf<Repository>,
     channels: Shelf<Channel>,
     policies: Shelf<Entry>,
     /// Which policy in force has which uid.
-    uids: BTreeMap<Box<str>, Box<str>>,
+    uids: BTreeMap<Arc<str>, Arc<str>>,
     /// Rises when the names or uids policies are checked against change.
     generation: u64,
     files_read: u64,
@@ -62,10 +64,10 @@ impl fmt::Debug for Loader {
 /// What one load gathers.
 pub(super) struct Load {
     pub now: Timestamp,
-    memo: Memo,
+    pub memo: Memo,
     /// What policies may name.
-    repositories: BTreeMap<Box<str>, Arc<Repository>>,
-    channels: BTreeMap<Box<str>, Arc<Channel>>,
+    repositories: BTreeMap<Arc<str>, Arc<Repository>>,
+    channels: BTreeMap<Arc<str>, Arc<Channel>>,
     pub problems: Vec<Problem>,
     pub documents: Vec<Document>,
     remembered: Remembered,
@@ -96,6 +98,7 @@ impl Loader {
             seed: Arc::from(""),
             program: Path::new(registry::OWN_PROGRAM).into(),
             calendars: Calendars::default(),
+            shared: Shared::default(),
             settings: None,
             repositories: Shelf::default(),
             channels: Shelf::default(),
@@ -145,13 +148,14 @@ impl Loader {
         self.repositories.tracked.values_mut().for_each(forget);
         self.channels.tracked.values_mut().for_each(forget);
         self.policies.tracked.values_mut().for_each(forget);
+        self.shared.forget();
     }
 
     /// Returns what is in force at `now`.
     pub fn load(&mut self, now: Timestamp) -> Arc<Roster> {
         let mut load = Load {
             now,
-            memo: Memo::new(std::mem::take(&mut self.calendars)),
+            memo: Memo::new(std::mem::take(&mut self.calendars), std::mem::take(&mut self.shared)),
             repositories: BTreeMap::new(),
             channels: BTreeMap::new(),
             problems: Vec::new(),
@@ -167,6 +171,7 @@ impl Loader {
 
         let Load { memo, mut problems, documents, is_unsettled, .. } = load;
         self.calendars = memo.schedules.calendars;
+        self.shared = memo.shared;
         problems.extend(all_problems(&self.repositories));
         problems.extend(all_problems(&self.channels));
         problems.extend(all_problems(&self.policies));
@@ -243,6 +248,7 @@ impl Loader {
         }
         load.repositories = in_force(&self.repositories);
         load.channels = in_force(&self.channels);
+        let known = self.policies.tracked.len();
         // A second pass, for a uid may have been given up by a policy that comes after the one that takes it.
         for _ in 0..2 {
             let generation = self.generation;
@@ -253,11 +259,14 @@ impl Loader {
                 break;
             }
         }
+        if self.policies.tracked.len() > known {
+            self.policies.compact();
+        }
     }
 
     fn load_policy(&mut self, name: &str, found: &Found, load: &mut Load) {
         let tracked = self.policies.tracked.get(name);
-        let is_elsewhere = tracked.is_some_and(|tracked| *tracked.path != *found.path);
+        let is_elsewhere = tracked.is_some_and(|tracked| found.path.parent() != Some(&tracked.folder));
         let good = tracked.and_then(|tracked| tracked.good.clone());
         // Under another repository the same text is another revision, or no longer accepted.
         let moved = good.as_ref().is_some_and(|entry| {
@@ -301,7 +310,8 @@ impl Loader {
                 match self.build_policy(name, &found.path, &text, load) {
                     (Some(entry), problems) => {
                         load.remember(FileKind::Policy, name, &found.path, text);
-                        let tracked = Tracked { stamp, digest, problems, ..Tracked::new(found.path.as_path().into()) };
+                        let folder = entry.folder.clone();
+                        let tracked = Tracked { stamp, digest, problems, ..Tracked::new(folder) };
                         self.install(name, Tracked { good: Some(Arc::new(entry)), ..tracked });
                     }
                     (None, problems) => {
@@ -333,16 +343,17 @@ impl Loader {
                     Some(entry)
                 } else {
                     // Its repository was edited: the last good text goes on under the new one, if it can.
-                    let (origin, text, digest) = (entry.origin.clone(), entry.text.clone(), entry.digest);
-                    let rebuilt = self.build_policy(name, &origin, &text, load).0;
-                    Some(rebuilt.map_or(entry, |rebuilt| Arc::new(build::with_digest(rebuilt, digest))))
+                    let text = (self.last_good)(FileKind::Policy, name).map(|(_, text)| text);
+                    let text = text.filter(|text| Digest::of(text) == entry.digest);
+                    let rebuilt = text.and_then(|text| self.build_policy(name, &entry.origin(), &text, load).0);
+                    Some(rebuilt.map_or(entry, Arc::new))
                 }
             }
             None => (self.last_good)(FileKind::Policy, name)
                 .and_then(|(origin, text)| self.build_policy(name, Path::new(&origin), &text, load).0.map(Arc::new)),
         };
         let good = good.map(|entry| if entry.stale == stale { entry } else { Arc::new(entry.marked(stale)) });
-        let mut tracked = Tracked { stamp, problems, ..Tracked::new(found.path.as_path().into()) };
+        let mut tracked = Tracked { stamp, problems, ..Tracked::new(load.memo.folder(&found.path)) };
         tracked.is_stale = stale;
         tracked.good = good;
         self.install(name, tracked);
@@ -351,22 +362,20 @@ impl Loader {
     fn install(&mut self, name: &str, mut tracked: Tracked<Entry>) {
         let uid_of = |tracked: &Tracked<Entry>| tracked.good.as_ref().and_then(|entry| entry.policy.uid.clone());
         let (before, uid) = (self.policies.tracked.get(name).and_then(uid_of), uid_of(&tracked));
+        // One name in memory, not two: there may be ten thousand.
+        let name = tracked.good.as_ref().map_or_else(|| name.into(), |entry| entry.policy.name.clone());
         if before != uid {
             self.release_uid(before);
             if let Some(uid) = uid {
-                self.uids.insert(uid, name.into());
+                self.uids.insert(uid, name.clone());
             }
         }
-        if let Some(entry) = tracked.good.as_ref().filter(|entry| entry.origin == tracked.path) {
-            // One path in memory, not two: there may be ten thousand.
-            tracked.path = entry.origin.clone();
-        }
         tracked.generation = self.generation;
-        self.policies.tracked.insert(name.into(), tracked);
+        self.policies.tracked.insert(name, tracked);
     }
 
     /// Lets another policy have a uid. No two policies in force have the same one.
-    fn release_uid(&mut self, uid: Option<Box<str>>) {
+    fn release_uid(&mut self, uid: Option<Arc<str>>) {
         if uid.is_some_and(|uid| self.uids.remove(&uid).is_some()) {
             self.generation += 1;
         }
@@ -409,7 +418,7 @@ impl Loader {
             && let (Some(repository), _) = build::repository(&name, Path::new(&origin), &text, &self.program)
         {
             let repository = Arc::new(repository);
-            let mut tracked = Tracked::new(Path::new(&origin).into());
+            let mut tracked = Tracked::new(load.memo.folder(Path::new(&origin)));
             (tracked.is_gone, tracked.good) = (true, Some(repository.clone()));
             self.repositories.tracked.insert(name.as_str().into(), tracked);
             load.repositories.insert(name.into(), repository);
@@ -420,7 +429,7 @@ impl Loader {
                 && let Some((origin, text)) = (self.last_good)(FileKind::Channel, &name)
                 && let (Some(channel), _) = build::channel(&name, Path::new(&origin), &text)
             {
-                let mut tracked = Tracked::new(Path::new(&origin).into());
+                let mut tracked = Tracked::new(load.memo.folder(Path::new(&origin)));
                 let channel = Arc::new(channel);
                 (tracked.is_gone, tracked.good) = (true, Some(channel.clone()));
                 self.channels.tracked.insert(name.as_str().into(), tracked);
@@ -491,10 +500,10 @@ fn forget<T>(tracked: &mut Tracked<T>) {
 }
 
 fn known<T>(shelf: &Shelf<T>) -> impl Iterator<Item = (&str, &Path)> + Clone {
-    shelf.tracked.iter().filter(|(_, tracked)| !tracked.is_gone).map(|(name, tracked)| (&**name, &*tracked.path))
+    shelf.tracked.iter().filter(|(_, tracked)| !tracked.is_gone).map(|(name, tracked)| (&**name, &*tracked.folder))
 }
 
-fn in_force<T>(shelf: &Shelf<T>) -> BTreeMap<Box<str>, Arc<T>> {
+fn in_force<T>(shelf: &Shelf<T>) -> BTreeMap<Arc<str>, Arc<T>> {
     shelf.tracked.iter().filter_map(|(name, tracked)| Some((name.clone(), tracked.good.clone()?))).collect()
 }
 
@@ -503,8 +512,8 @@ fn all_problems<T>(shelf: &Shelf<T>) -> impl Iterator<Item = Problem> {
 }
 
 /// Removes the policies that have no file, and returns those that were in force.
-fn remove_absent(shelf: &mut Shelf<Entry>, found: &BTreeMap<Box<str>, Found>) -> Vec<(Box<str>, Arc<Entry>)> {
-    let gone: Vec<Box<str>> = shelf.tracked.keys().filter(|name| !found.contains_key(*name)).cloned().collect();
+fn remove_absent(shelf: &mut Shelf<Entry>, found: &BTreeMap<Box<str>, Found>) -> Vec<(Arc<str>, Arc<Entry>)> {
+    let gone: Vec<Arc<str>> = shelf.tracked.keys().filter(|name| !found.contains_key(&***name)).cloned().collect();
     gone.into_iter()
         .filter_map(|name| shelf.tracked.remove(&name).and_then(|tracked| tracked.good).map(|good| (name, good)))
         .collect()

@@ -11,19 +11,19 @@ use crate::config::sources::{self, Sources};
 use crate::config::{Digest, FileKind};
 use crate::lifecycle::time::Timestamp;
 
-use super::build;
+use super::{build, file_in};
 
 /// The files of one kind, by name.
 #[derive(Debug)]
 pub(super) struct Shelf<T> {
-    pub tracked: BTreeMap<Box<str>, Tracked<T>>,
+    pub tracked: BTreeMap<Arc<str>, Tracked<T>>,
 }
 
 /// One file as it was last seen.
 #[derive(Debug)]
 pub(super) struct Tracked<T> {
-    /// Where it is.
-    pub path: Arc<Path>,
+    /// The folder it is in. Its stem is the name it is known by.
+    pub folder: Arc<Path>,
     /// What it was like when it was read; `None` when it has to be read again.
     pub stamp: Option<Stamp>,
     /// Of the text that was read last, good or bad.
@@ -46,10 +46,17 @@ impl<T> Default for Shelf<T> {
     }
 }
 
+impl<T> Shelf<T> {
+    /// Makes the map small: one that grew in order of its names is half empty.
+    pub fn compact(&mut self) {
+        self.tracked = std::mem::take(&mut self.tracked).into_iter().collect();
+    }
+}
+
 impl<T> Tracked<T> {
-    pub fn new(path: Arc<Path>) -> Tracked<T> {
+    pub fn new(folder: Arc<Path>) -> Tracked<T> {
         Tracked {
-            path,
+            folder,
             stamp: None,
             digest: Digest(0),
             good: None,
@@ -77,7 +84,7 @@ pub(super) struct Scan {
     pub problems: Vec<Problem>,
 }
 
-/// Looks at the folders of a kind. `known` are the files of the last look.
+/// Looks at the folders of a kind. `known` are the names and folders of the last look.
 pub(super) fn scan<'k>(
     sources: &Sources,
     trust: &Trust,
@@ -96,8 +103,8 @@ pub(super) fn scan<'k>(
         if let Some(refusal) = refusal {
             let hint = refusal.hint.unwrap_or_else(|| "what was in force stays in force".into());
             scan.problems.push(Problem::of_file(&folder, refusal.message).with_hint(hint));
-            for (name, path) in known.clone().filter(|(_, path)| path.parent() == Some(&folder)) {
-                scan.found.insert(name.into(), Found { path: path.to_path_buf(), is_blocked });
+            for (name, _) in known.clone().filter(|(_, known)| **known == *folder) {
+                scan.found.insert(name.into(), Found { path: file_in(&folder, name), is_blocked });
             }
         }
         for path in files {

@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Document;
 use super::loader::{LastGood, Load};
 use super::shelf::{Scan, Shelf, Sight, Tracked, look};
+use super::{Document, file_in};
 use crate::config::ownership::Trust;
 use crate::config::problem::Problem;
 use crate::config::{Digest, FileKind};
@@ -35,15 +35,15 @@ pub(super) fn take_in<T>(
     let mut taken = TakenIn { files: 0, lost: false };
     load.problems.extend(scan.problems);
     for (name, tracked) in &mut shelf.tracked {
-        if !scan.found.contains_key(name) && !tracked.is_gone {
+        if !scan.found.contains_key(&**name) && !tracked.is_gone {
             taken.lost = true;
             mark_gone(tracked);
         }
     }
     for (name, found) in scan.found {
-        let path: Arc<Path> = found.path.as_path().into();
-        let tracked = shelf.tracked.entry(name.clone()).or_insert_with(|| Tracked::new(path.clone()));
-        let is_elsewhere = *tracked.path != *path || tracked.is_gone;
+        let folder = load.memo.folder(&found.path);
+        let tracked = shelf.tracked.entry((&*name).into()).or_insert_with(|| Tracked::new(folder.clone()));
+        let is_elsewhere = tracked.folder != folder || tracked.is_gone;
         let stamp = tracked.stamp.filter(|_| !is_elsewhere);
         let sight = if found.is_blocked { Sight::Unsettled } else { look(&found.path, stamp, trust, load.now) };
         let (problems, stamp, digest) = match sight {
@@ -72,7 +72,7 @@ pub(super) fn take_in<T>(
                 match build(&name, &found.path, &text) {
                     (Some(good), problems) => {
                         load.remember(kind, &name, &found.path, text);
-                        *tracked = Tracked { stamp, digest, problems, ..Tracked::new(path) };
+                        *tracked = Tracked { stamp, digest, problems, ..Tracked::new(folder) };
                         tracked.good = Some(Arc::new(good));
                         continue;
                     }
@@ -84,7 +84,7 @@ pub(super) fn take_in<T>(
             let (origin, text) = last_good(kind, &name)?;
             build(&name, Path::new(&origin), &text).0.map(Arc::new)
         });
-        *tracked = Tracked { stamp, digest, problems, good, is_stale: true, ..Tracked::new(path) };
+        *tracked = Tracked { stamp, digest, problems, good, is_stale: true, ..Tracked::new(folder) };
     }
     taken
 }
@@ -114,7 +114,7 @@ pub(super) fn drop_unneeded<'p, T>(
         let more = if needers.len() > 3 { format!(" and {} more", needers.len() - 3) } else { String::new() };
         let named: Vec<&str> = needers.iter().take(3).copied().collect();
         let problem = Problem::of_file(
-            &tracked.path,
+            &file_in(&tracked.folder, name),
             format!("file is gone, and {}{more} cannot do without it", named.join(", ")),
         );
         let hint = format!(

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::build::{self, Memo, Parts};
+use super::shared::Shared;
 use super::{Entry, Repository};
 use crate::config::Digest;
 use crate::config::check_policy::Names;
@@ -51,16 +52,20 @@ fn first(problems: &[Problem]) -> String {
     problems.iter().find(|problem| problem.is_error()).map_or_else(String::new, |problem| problem.message.to_string())
 }
 
-/// Returns a text from which [`entry_from_terms`] builds the entry again.
-pub fn terms_text(entry: &Entry) -> String {
+/// Returns a text from which [`entry_from_terms`] builds the entry again. `text` is the policy's as it
+/// was written; `None` when the entry was made from another one.
+pub fn terms_text(entry: &Entry, text: &str) -> Option<String> {
+    if Digest::of(text) != entry.digest {
+        return None;
+    }
     let repository = &entry.repository;
     let row = TermsRow {
         seed: entry.seed.to_string(),
-        policy: text_row(&entry.policy.name, &entry.origin, entry.digest, &entry.text),
+        policy: text_row(&entry.policy.name, &entry.origin(), entry.digest, &build::without_comments(text)),
         repository: text_row(&repository.name, &repository.origin, repository.digest, &repository.text),
     };
     // A struct of strings always becomes JSON.
-    serde_json::to_string(&row).unwrap_or_default()
+    Some(serde_json::to_string(&row).unwrap_or_default())
 }
 
 fn text_row(name: &str, origin: &Path, digest: Digest, toml: &str) -> TextRow {
@@ -88,13 +93,12 @@ pub fn entry_from_terms(text: &str) -> Result<Entry, TermsError> {
     repository.digest = repository_digest;
     repository.revision = Revision(repository_digest.to_string().into());
 
-    let repositories: BTreeMap<Box<str>, Arc<Repository>> =
-        BTreeMap::from([(name.into_boxed_str(), Arc::new(repository))]);
+    let repositories: BTreeMap<Arc<str>, Arc<Repository>> = BTreeMap::from([(name.into(), Arc::new(repository))]);
     let mut parts = Parts {
         repositories: &repositories,
         channels: &AnyName,
         seed: &Arc::from(row.seed),
-        memo: &mut Memo::new(Calendars::default()),
+        memo: &mut Memo::new(Calendars::default(), Shared::default()),
         holder: &|_| None,
     };
     let (entry, problems) = build::entry(&row.policy.name, Path::new(&row.policy.origin), &row.policy.toml, &mut parts);

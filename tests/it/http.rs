@@ -13,6 +13,7 @@ use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 use snapkeep::config::problem::Problem;
 use snapkeep::engine::event::{Command, Done, Event, Refusal, Survey, What};
+use snapkeep::engine::latest::Latest;
 use snapkeep::engine::tracked::{Flow, Tracked};
 use snapkeep::engine::view::View;
 use snapkeep::http::{Api, Records, Socket, serve};
@@ -22,7 +23,7 @@ use snapkeep::lifecycle::creation::Creation;
 use snapkeep::lifecycle::retention::Owner;
 use snapkeep::lifecycle::snapshot::SnapshotName;
 use snapkeep::lifecycle::time::{Moment, Timestamp, Wait};
-use snapkeep::lifecycle::workflow::{Cause, Kind, Outcome, Phase, Run, Trigger, Trouble, Workflow};
+use snapkeep::lifecycle::workflow::{Cause, Ending, Kind, Outcome, Phase, Run, Trigger, Trouble, Workflow};
 use snapkeep::roster::Roster;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -186,7 +187,7 @@ fn tracked(names: &[&str]) -> (Arc<Roster>, Vec<Tracked>) {
         .iter()
         .map(|name| {
             let mark = Timestamp::from_millis(TRIGGER);
-            let good = run(name, Some(Outcome::Succeeded));
+            let good = Latest::of(&run(name, Some(Outcome::Succeeded)));
             let mut creation = Flow::new(Workflow { mark, phase: Phase::Waiting }, 1, Some(good.clone()));
             creation.due_at = Some(Timestamp::from_millis(TRIGGER + 86_400_000));
             Tracked {
@@ -200,6 +201,7 @@ fn tracked(names: &[&str]) -> (Arc<Roster>, Vec<Tracked>) {
                 last_good: Some(Arc::new(good)),
                 creation_over_at: None,
                 skips: Vec::new(),
+                revision: roster.policies.get(*name).map(|entry| entry.policy.revision.clone()),
             }
         })
         .collect();
@@ -223,7 +225,7 @@ fn retrying() -> Tracked {
     let (_, mut all) = tracked(&["db"]);
     let mut tracked = all.remove(0);
     let entry = tracked.entry.clone().expect("there");
-    tracked.creation.workflow.phase = Phase::Active(Run {
+    tracked.creation.workflow.phase = Phase::Active(Box::new(Run {
         id: "run-of-db".into(),
         trigger: Trigger { at: Timestamp::from_millis(TRIGGER), cause: Cause::Schedule },
         began: moment(TRIGGER + 10),
@@ -233,9 +235,9 @@ fn retrying() -> Tracked {
         failures: 1,
         trouble: Some(Trouble { busy: false, cause: "connection refused".into() }),
         wait: Wait { from: moment(TRIGGER + 60_000), span_ms: 60_000 },
-    });
+    }));
     tracked.creation.terms = Some(entry);
-    tracked.creation.latest = Some(Arc::new(run("db", None)));
+    tracked.creation.latest = Some(Arc::new(Latest::of(&run("db", None))));
     tracked.skips = vec![Skip {
         policy_uid: "uid-of-db".into(),
         kind: Kind::Creation,
@@ -532,8 +534,8 @@ fn health_is_ok_warning_or_critical_and_says_why() {
 
     let (roster, mut failing) = tracked(&["db"]);
     let latest = failing[0].creation.latest.as_mut().map(Arc::make_mut).expect("there");
-    latest.outcome = Some(Outcome::Failed);
-    latest.blame = Some("disk full".into());
+    let ending = Ending::new(Outcome::Failed, "failed to create snapshot db-1").because("disk full");
+    latest.settle(&ending, 1, Timestamp::from_millis(TRIGGER + 5_010));
     let view = published(failing);
     let mut roster = Roster::clone(&roster);
     let file: Arc<Path> = Path::new("/etc/snapkeep/policies.d/new.toml").into();

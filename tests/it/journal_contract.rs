@@ -551,14 +551,14 @@ fn notice(key: &str, now: i64) -> Notice {
 fn watching() -> Workflow<Creation> {
     Workflow {
         mark: at(3),
-        phase: Phase::Watching(Watch {
+        phase: Phase::Watching(Box::new(Watch {
             name: SnapshotName::new("db-1").expect("a name"),
             revision: revision(),
             began: moment(3),
             cancel: true,
             asked: 2,
             wait: Wait::none(moment(4)),
-        }),
+        })),
     }
 }
 
@@ -615,11 +615,13 @@ fn workflow<S: Step + 'static>(step: impl Strategy<Value = S> + 'static) -> Boxe
         ("[a-z0-9]{1,20}", trigger, any_moment(), any::<String>(), step, counts, proptest::option::of(trouble), wait())
             .prop_map(|(id, trigger, began, revision, step, (attempts, failures), trouble, wait)| {
                 let revision = Revision(revision.into());
-                Phase::Active(Run { id: id.into(), trigger, began, revision, step, attempts, failures, trouble, wait })
+                let run = Run { id: id.into(), trigger, began, revision, step, attempts, failures, trouble, wait };
+                Phase::Active(Box::new(run))
             });
     let watch = (name(), any::<String>(), any_moment(), any::<bool>(), any::<u32>(), wait()).prop_map(
         |(name, revision, began, cancel, asked, wait)| {
-            Phase::Watching(Watch { name, revision: Revision(revision.into()), began, cancel, asked, wait })
+            let revision = Revision(revision.into());
+            Phase::Watching(Box::new(Watch { name, revision, began, cancel, asked, wait }))
         },
     );
     let phase = prop_oneof![1 => Just(Phase::Waiting), 4 => run, 2 => watch];

@@ -52,7 +52,7 @@ fn a_journal_written_by_schema_1_is_read_today() {
         trouble: Some(Trouble { busy: true, cause: "repository is \"locked\"".into() }),
         wait: Wait { from: now, span_ms: 30_000 },
     };
-    assert_eq!(db.creation, (Workflow { mark: now.wall, phase: Phase::Active(run) }, 7));
+    assert_eq!(db.creation, (Workflow { mark: now.wall, phase: Phase::Active(Box::new(run)) }, 7));
     let target = |id: &str| Target { name: format!("db-{id}").into(), id: id.into(), taken_at: Some(at(1_700_000)) };
     let run = Run {
         id: "run-4".into(),
@@ -70,7 +70,7 @@ fn a_journal_written_by_schema_1_is_read_today() {
         trouble: None,
         wait: Wait { from: now, span_ms: 0 },
     };
-    assert_eq!(db.deletion, (Workflow { mark: now.wall, phase: Phase::Active(run) }, 3));
+    assert_eq!(db.deletion, (Workflow { mark: now.wall, phase: Phase::Active(Box::new(run)) }, 3));
     assert_eq!((db.seen, db.paused, db.retired), (Some(21), false, false));
     assert_eq!(db.last_good.as_ref().map(|run| &*run.run_id), Some("run-1"));
     assert_eq!(db.last_creation.as_ref().map(|run| &*run.run_id), Some("run-3"));
@@ -93,7 +93,7 @@ fn a_journal_written_by_schema_1_is_read_today() {
         asked: 3,
         wait: Wait { from: now, span_ms: 120_000 },
     };
-    assert_eq!(gone.creation.0.phase, Phase::Watching(watch));
+    assert_eq!(gone.creation.0.phase, Phase::Watching(Box::new(watch)));
     assert!(gone.retired);
     assert_eq!((web.creation.0.phase.clone(), web.paused), (Phase::Waiting, true));
 

@@ -567,7 +567,7 @@ fn bad_settings_leave_the_last_good_ones_in_force() {
 fn the_terms_of_a_run_survive_an_edit_and_a_restart() {
     let mut setup = Setup::new();
     let roster = setup.load();
-    let terms = terms_text(&roster.policies["a"]);
+    let terms = terms_text(&roster.policies["a"], &policy(1)).expect("its text");
     setup.write("policies.d/a.toml", &policy(9));
     setup.write("repositories.d/local.toml", &LOCAL.replace("true", "false"));
     setup.restart();

@@ -20,6 +20,10 @@ fn load() -> Arc<Roster> {
     Loader::new(samples(), |_, _| None).load(LATER)
 }
 
+fn text_of(roster: &Roster, policy: &str) -> String {
+    std::fs::read_to_string(roster.policies[policy].origin()).expect("a sample")
+}
+
 #[test]
 fn the_samples_work_as_a_whole_set_up_without_a_word() {
     let problems: Vec<String> = load().problems.iter().map(ToString::to_string).collect();
@@ -56,7 +60,7 @@ fn the_settings_of_the_samples_are_the_defaults() {
 #[test]
 fn a_policy_is_shown_in_the_shape_of_opensearch_with_spans_as_written() {
     let roster = load();
-    let json = policy_json(roster.policies["wiki"].text());
+    let json = policy_json(&text_of(&roster, "wiki"));
     assert_eq!(json["deletion"]["condition"]["max_age"], "7d");
     assert_eq!(json["creation"]["schedule"]["cron"]["timezone"], "Europe/Berlin");
     assert_eq!(json["notification"]["channel"]["id"], "journal");
@@ -65,12 +69,15 @@ fn a_policy_is_shown_in_the_shape_of_opensearch_with_spans_as_written() {
 
 #[test]
 fn every_sample_can_be_built_again_from_the_terms_of_a_run() {
-    for entry in load().policies.values() {
-        let again = entry_from_terms(&terms_text(entry)).expect(&entry.policy.name);
+    let roster = load();
+    for entry in roster.policies.values() {
+        let text = &text_of(&roster, &entry.policy.name);
+        let again = entry_from_terms(&terms_text(entry, text).expect("its text")).expect(&entry.policy.name);
         assert_eq!(again.policy, entry.policy);
         assert_eq!(again.config, entry.config);
-        assert_eq!(again.origin, entry.origin);
+        assert_eq!(again.origin(), entry.origin());
         assert_eq!(again.repository.revision, entry.repository.revision);
-        assert_eq!(terms_text(&again), terms_text(entry));
+        assert_eq!(terms_text(&again, text), terms_text(entry, text));
+        assert_eq!(terms_text(entry, "enabled = false"), None);
     }
 }

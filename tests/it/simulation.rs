@@ -13,7 +13,6 @@ use snapkeep::engine::Engine;
 use snapkeep::engine::event::{Ask, Command, Done, Errands, Event, Job, JobId, Refusal, What};
 use snapkeep::engine::view::View;
 use snapkeep::journal::{HistoryQuery, Journal, Reader};
-use snapkeep::lifecycle::policy::Policy;
 use snapkeep::lifecycle::retention::Verdict;
 use snapkeep::lifecycle::snapshot::{Listing, Presence, Snapshot, SnapshotName, Status, label};
 use snapkeep::lifecycle::time::{Moment, Span, Timestamp};
@@ -250,7 +249,7 @@ fn check_order(daemon: &Daemon, ask: &Ask, world: &mut World) {
         }
         Request::Delete(target) => {
             let shown = daemon.view.policies(&[]);
-            let policy = shown.iter().find(|tracked| tracked.uid == ask.owner.policy_uid);
+            let policy = shown.iter().find(|tracked| *tracked.uid == *ask.owner.policy_uid);
             let in_force = policy.is_some_and(|tracked| !tracked.paused && tracked.deletion_rule().is_some());
             assert!(in_force, "{} was ordered to go for a policy that is stopped or gone", target.name);
         }
@@ -527,7 +526,7 @@ fn simulated_weeks_of_faults_and_crashes_keep_every_promise() {
 
 #[test]
 fn the_span_of_a_simulated_policy_is_read_as_written() {
-    let policy: Arc<Policy> = roster::roster(&policies()).policies["hourly"].policy.clone();
+    let policy = roster::roster(&policies()).policies["hourly"].policy.clone();
     let limit = &policy.creation.as_ref().expect("creation").pace.time_limit;
     assert_eq!(limit, &Span::parse("2h").expect("a span"));
 }

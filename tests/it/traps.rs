@@ -26,7 +26,13 @@ struct Bench<S: Step> {
 
 impl<S: Step> Bench<S> {
     fn new(step: S) -> Bench<S> {
-        Bench { phase: Phase::Active(run(step)), now: START, asked: Vec::new(), settled: None, facts: Vec::new() }
+        Bench {
+            phase: Phase::Active(Box::new(run(step))),
+            now: START,
+            asked: Vec::new(),
+            settled: None,
+            facts: Vec::new(),
+        }
     }
 
     fn run(&self) -> &Run<S> {

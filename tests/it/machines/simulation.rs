@@ -129,7 +129,7 @@ fn make(world: Making, run: Run<Creation>, now: Moment, choices: u32, runs: &mut
         assert!(world.creates - world.busy <= 4, "asked too often: {:?}", world.path);
         match turn {
             Turn { phase: Phase::Active(run), settled: None, .. } => {
-                make(world, run, now, choices.saturating_sub(1), runs);
+                make(world, *run, now, choices.saturating_sub(1), runs);
             }
             Turn { settled: Some(ending), phase, .. } => {
                 *runs += 1;
@@ -177,7 +177,7 @@ fn a_foreign_snapshot_of_our_name_is_never_adopted_and_never_made_over() {
             let answer = choice.answer(|| Answer::Described(Presence::Foreign));
             let turn = run.clone().advance(&CreationTerms { partial: true }, &effort(3), answer, START);
             match turn.expect("in turn") {
-                Turn { phase: Phase::Active(run), .. } => open.push((run, choices - 1)),
+                Turn { phase: Phase::Active(run), .. } => open.push((*run, choices - 1)),
                 turn => assert_eq!(turn.settled.expect("settled").outcome, Outcome::Failed),
             }
         }

@@ -142,17 +142,17 @@ impl PolicyText {
             uid: self.uid.as_deref().map(Into::into),
             description: self.description.as_deref().map(Into::into),
             enabled: self.enabled,
-            creation: Some(CreationRule { pace: self.pace(&self.creation), partial: self.partial }),
-            deletion,
+            creation: Some(Arc::new(CreationRule { pace: self.pace(&self.creation), partial: self.partial })),
+            deletion: deletion.map(Arc::new),
             repository: self.repository.as_str().into(),
-            date_format: DateFormat::compact(),
-            metadata: Box::default(),
-            notification: Notification {
+            date_format: Arc::new(DateFormat::compact()),
+            metadata: Arc::default(),
+            notification: Arc::new(Notification {
                 channels: self.channels.iter().map(|channel| channel.as_str().into()).collect(),
                 creation: self.tells_all,
                 deletion: self.tells_all,
                 ..Notification::default()
-            },
+            }),
         }
     }
 }

@@ -44,7 +44,7 @@ pub struct Stage {
     pub abandoned: Vec<JobId>,
     /// What the repository keeps.
     pub kept: Vec<Snapshot>,
-    names: BTreeMap<Box<str>, Box<str>>,
+    names: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 /// Reads `09:30`, `09:30:15` or, with the day before it, `3 09:30`.
@@ -211,7 +211,7 @@ impl Stage {
     }
 
     fn words(&self, ask: &Ask) -> String {
-        let policy = self.names.get(&ask.owner.policy_uid).map_or("?", |name| &**name);
+        let policy = self.names.get(&*ask.owner.policy_uid).map_or("?", |name| &**name);
         match &ask.request {
             Request::Describe(_) => format!("{policy} describe"),
             Request::Create(_) => format!("{policy} create"),
