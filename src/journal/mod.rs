@@ -118,9 +118,7 @@ impl Journal {
         let epoch = self.epoch;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         sqlite::guard(&transaction, epoch)?;
-        for change in changes {
-            sqlite::apply(&transaction, change)?;
-        }
+        sqlite::apply(&transaction, changes)?;
         Ok(transaction.commit()?)
     }
 

@@ -1,18 +1,48 @@
 //! The statements that write. Each change is one or two of them, prepared once; the caller holds
 //! the transaction.
+//!
+//! None of them returns rows of what it wrote: SQLite makes a table in memory and a second journal
+//! for each of those, which costs as much as the writing.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::change::{Adoption, Audit, Begun, Change, Delivered, Delivery, DocumentKind, Notice, Settled, Skip, State};
 use super::error::{ErrorKind, JournalError};
+use super::load;
 use super::rows::{self, StateRow};
 use crate::lifecycle::plan::Plan;
 use crate::lifecycle::retention::Verdict;
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::{Kind, Outcome};
 
-/// Makes one change. Fails as a whole commit does.
-pub(super) fn apply(connection: &Connection, change: &Change) -> Result<(), JournalError> {
+/// Makes all changes, in their order. What fails, fails the whole commit.
+pub(super) fn apply(connection: &Connection, changes: &[Change]) -> Result<(), JournalError> {
+    let mut latest = BTreeMap::new();
+    for change in changes {
+        apply_one(connection, change, &mut latest)?;
+    }
+    for ((policy_uid, kind), latest) in latest {
+        point(connection, &policy_uid, kind, latest)?;
+    }
+    Ok(())
+}
+
+/// What is latest of a workflow after this commit: numbers of rows it has written. They wait here
+/// for the change that saves the same workflow, so that its row is written once.
+#[derive(Clone, Copy, Debug, Default)]
+struct Latest {
+    run: Option<i64>,
+    good: Option<i64>,
+    plan: Option<i64>,
+}
+
+/// By policy and workflow.
+type Latests<'a> = BTreeMap<(Cow<'a, str>, Kind), Latest>;
+
+fn apply_one<'a>(connection: &Connection, change: &'a Change, latest: &mut Latests<'a>) -> Result<(), JournalError> {
     match change {
         Change::Adopt(adoption) => adopt(connection, adoption),
         Change::Retire { policy_uid, at } => {
@@ -35,11 +65,27 @@ pub(super) fn apply(connection: &Connection, change: &Change) -> Result<(), Jour
             let rows = connection.prepare_cached(sql)?.execute(params![policy_uid, revision.0])?;
             one(rows, || format!("policy {policy_uid} is not known"))
         }
-        Change::Save { policy_uid, version, state, seen } => save(connection, policy_uid, *version, state, *seen),
-        Change::Begin(begun) => begin(connection, begun),
-        Change::Settle(settled) => settle(connection, settled),
+        Change::Save { policy_uid, version, state, seen } => {
+            let latest = latest.remove(&(Cow::Borrowed(&**policy_uid), state.kind())).unwrap_or_default();
+            save(connection, policy_uid, *version, state, *seen, latest)
+        }
+        Change::Begin(begun) => {
+            let number = begin(connection, begun)?;
+            latest.entry((Cow::Borrowed(&begun.policy_uid), begun.kind)).or_default().run = Some(number);
+            Ok(())
+        }
+        Change::Settle(settled) => {
+            if let Some((number, policy_uid, kind)) = settle(connection, settled)? {
+                latest.entry((policy_uid.into(), kind)).or_default().good = Some(number);
+            }
+            Ok(())
+        }
         Change::Skip(skip) => write_skip(connection, skip),
-        Change::Plan { run_id, plan } => write_plan(connection, run_id, plan),
+        Change::Plan { run_id, plan } => {
+            let (number, policy_uid) = write_plan(connection, run_id, plan)?;
+            latest.entry((policy_uid.into(), Kind::Deletion)).or_default().plan = Some(number);
+            Ok(())
+        }
         Change::Audit(audit) => write_audit(connection, audit),
         Change::Notice(notice) => write_notice(connection, notice),
         Change::Delivery(delivery) => deliver(connection, delivery),
@@ -112,6 +158,7 @@ fn save(
     version: u64,
     state: &State,
     seen: Option<u32>,
+    latest: Latest,
 ) -> Result<(), JournalError> {
     let kind = state.kind();
     let row = match state {
@@ -120,7 +167,8 @@ fn save(
     };
     let sql = "update workflows
         set version = version + 1, mark = ?4, phase = ?5, run_id = ?6, step = ?7, revision = ?8, state = ?9,
-            seen = coalesce(?10, seen)
+            seen = coalesce(?10, seen), latest_run = coalesce(?11, latest_run),
+            latest_good = coalesce(?12, latest_good), latest_plan = coalesce(?13, latest_plan)
         where policy_uid = ?1 and kind = ?2 and version = ?3";
     let StateRow { mark, phase, run_id, step, revision, state } = row;
     let rows = connection.prepare_cached(sql)?.execute(params![
@@ -133,62 +181,73 @@ fn save(
         step,
         revision,
         state,
-        seen
+        seen,
+        latest.run,
+        latest.good,
+        latest.plan
     ])?;
     one(rows, || format!("version {version} of the {} workflow of policy {policy_uid} is gone", kind.word()))
 }
 
-fn begin(connection: &Connection, begun: &Begun) -> Result<(), JournalError> {
+/// For a workflow that is not saved in the same commit.
+fn point(connection: &Connection, policy_uid: &str, kind: Kind, latest: Latest) -> Result<(), JournalError> {
+    let sql = "update workflows
+        set latest_run = coalesce(?3, latest_run), latest_good = coalesce(?4, latest_good),
+            latest_plan = coalesce(?5, latest_plan)
+        where policy_uid = ?1 and kind = ?2";
+    let Latest { run, good, plan } = latest;
+    let rows = connection.prepare_cached(sql)?.execute(params![policy_uid, kind.word(), run, good, plan])?;
+    one(rows, || format!("policy {policy_uid} is not known"))
+}
+
+/// Returns the run's number.
+fn begin(connection: &Connection, begun: &Begun) -> Result<i64, JournalError> {
     let Begun { run_id, policy_uid, kind, trigger, revision, at, snapshot, request_key } = begun;
     let sql = "insert into runs
             (run_id, policy_uid, kind, trigger_at, cause, revision, began_at, snapshot, request_key)
-        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) returning number";
-    let number: i64 = connection
+        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    connection
         .prepare_cached(sql)?
-        .query_row(
-            params![
-                run_id,
-                policy_uid,
-                kind.word(),
-                trigger.at.millis(),
-                trigger.cause.word(),
-                revision.0,
-                at.wall.millis(),
-                snapshot,
-                request_key
-            ],
-            |row| row.get(0),
-        )
+        .execute(params![
+            run_id,
+            policy_uid,
+            kind.word(),
+            trigger.at.millis(),
+            trigger.cause.word(),
+            revision.0,
+            at.wall.millis(),
+            snapshot,
+            request_key
+        ])
         .map_err(|error| {
             let what = format!("run of {} of policy {policy_uid} for {}", kind.word(), trigger.at);
             JournalError::from(error).doing(&what)
         })?;
-    let sql = "update workflows set latest_run = ?3 where policy_uid = ?1 and kind = ?2";
-    let rows = connection.prepare_cached(sql)?.execute(params![policy_uid, kind.word(), number])?;
-    one(rows, || format!("policy {policy_uid} is not known"))
+    Ok(connection.last_insert_rowid())
 }
 
-fn settle(connection: &Connection, settled: &Settled) -> Result<(), JournalError> {
+/// Returns the run's number and whose it is, where it is the latest good one from here on.
+fn settle(connection: &Connection, settled: &Settled) -> Result<Option<(i64, String, Kind)>, JournalError> {
     let Settled { run_id, at, ending, attempts } = settled;
-    let sql = "update runs set ended_at = ?2, outcome = ?3, message = ?4, blame = ?5, attempts = ?6
-        where run_id = ?1 and ended_at is null returning number, policy_uid, kind";
-    let row: Option<(i64, String, String)> = connection
-        .prepare_cached(sql)?
-        .query_row(params![run_id, at.millis(), ending.outcome.word(), ending.message, ending.cause, attempts], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
-        .optional()?;
-    let Some((number, policy_uid, kind)) = row else {
+    let sql = "select number, policy_uid, kind from runs where run_id = ?1 and ended_at is null";
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, rows::read_kind(row.get_ref(2)?.as_str()?)?));
+    let Some((number, policy_uid, kind)) = load::all(connection, sql, params![run_id], read)?.pop() else {
         return Err(JournalError::new(ErrorKind::Conflict, format!("run {run_id} is not under way")));
     };
-    match ending.outcome {
-        Outcome::Succeeded => {
-            let sql = "update workflows set latest_good = ?3 where policy_uid = ?1 and kind = ?2";
-            connection.prepare_cached(sql)?.execute(params![policy_uid, kind, number])?;
-        }
-        Outcome::Failed | Outcome::TimeLimitExceeded | Outcome::Held | Outcome::Cancelled => {}
-    }
-    Ok(())
+    let sql = "update runs set ended_at = ?2, outcome = ?3, message = ?4, blame = ?5, attempts = ?6 where number = ?1";
+    let word = ending.outcome.word();
+    connection.prepare_cached(sql)?.execute(params![
+        number,
+        at.millis(),
+        word,
+        ending.message,
+        ending.cause,
+        attempts
+    ])?;
+    Ok(match ending.outcome {
+        Outcome::Succeeded => Some((number, policy_uid, kind)),
+        Outcome::Failed | Outcome::TimeLimitExceeded | Outcome::Held | Outcome::Cancelled => None,
+    })
 }
 
 fn write_skip(connection: &Connection, skip: &Skip) -> Result<(), JournalError> {
@@ -207,27 +266,31 @@ fn write_skip(connection: &Connection, skip: &Skip) -> Result<(), JournalError> 
     Ok(())
 }
 
-fn write_plan(connection: &Connection, run_id: &str, plan: &Plan) -> Result<(), JournalError> {
+/// Returns the plan's number and whose it is.
+fn write_plan(connection: &Connection, run_id: &str, plan: &Plan) -> Result<(i64, String), JournalError> {
     let condemned = plan.entries.iter().filter(|entry| matches!(entry.verdict, Verdict::Condemn(_))).count();
     let held = plan.held.as_ref().map(rows::plan::write_held).transpose()?;
     // A plan that touches nothing is one line; there are many of those.
     let entries = if condemned > 0 || held.is_some() { Some(rows::plan::write_entries(&plan.entries)?) } else { None };
-    let sql = "insert into plans (run_id, policy_uid, made_at, own, condemned, held, entries)
-        select run_id, policy_uid, ?2, ?3, ?4, ?5, ?6 from runs where run_id = ?1 and kind = 'deletion'
-        returning number, policy_uid";
-    let condemned = integer(condemned as u64)?;
-    let row: Option<(i64, String)> = connection
-        .prepare_cached(sql)?
-        .query_row(params![run_id, plan.made_at.millis(), plan.own, condemned, held, entries], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .optional()?;
-    let Some((number, policy_uid)) = row else {
+    let sql = "select policy_uid from runs where run_id = ?1 and kind = 'deletion'";
+    let policy_uid: Option<String> =
+        connection.prepare_cached(sql)?.query_row(params![run_id], |row| row.get(0)).optional()?;
+    let Some(policy_uid) = policy_uid else {
         return Err(JournalError::new(ErrorKind::Conflict, format!("deletion run {run_id} is not known")));
     };
-    let sql = "update workflows set latest_plan = ?2 where policy_uid = ?1 and kind = 'deletion'";
-    connection.prepare_cached(sql)?.execute(params![policy_uid, number])?;
-    Ok(())
+    let sql = "insert into plans (run_id, policy_uid, made_at, own, condemned, held, entries)
+        values (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let condemned = integer(condemned as u64)?;
+    connection.prepare_cached(sql)?.execute(params![
+        run_id,
+        policy_uid,
+        plan.made_at.millis(),
+        plan.own,
+        condemned,
+        held,
+        entries
+    ])?;
+    Ok((connection.last_insert_rowid(), policy_uid))
 }
 
 fn write_audit(connection: &Connection, audit: &Audit) -> Result<(), JournalError> {
