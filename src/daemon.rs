@@ -29,6 +29,7 @@ use crate::engine::view::View;
 use crate::housekeeping::{self, Task};
 use crate::http::{Api, Socket, StateRecords, serve};
 use crate::journal::change::DocumentKind;
+use crate::journal::record::Document;
 use crate::journal::{self, Depth, Journal, JournalError, OpenError, Reader};
 use crate::roster::{FileKind, Loader};
 use crate::watch::{self, Hint, Waker};
@@ -99,14 +100,15 @@ pub fn run(sources: &Sources, settings: &Settings, started: impl FnOnce(Started)
     let runtime = runtime()?;
     let (inbox, events) = run::inbox();
     let mut loader = Loader::new(sources.clone().with_state(&state), last_good(&state)).with_seed(&installation);
-    for document in journal.documents().map_err(DaemonError::Journal)? {
+    let remember = &mut |document: Document| {
         let kind = match document.kind {
             DocumentKind::Policy => FileKind::Policy,
             DocumentKind::Repository => FileKind::Repository,
             DocumentKind::Channel => FileKind::Channel,
         };
         loader.remember(kind, &document.name, &document.origin, &document.text);
-    }
+    };
+    journal.each_document(remember).map_err(DaemonError::Journal)?;
     let roster = loader.load(now.wall);
     for problem in &roster.problems {
         tracing::warn!(%problem, "problem with the configuration");

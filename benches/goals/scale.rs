@@ -14,6 +14,7 @@ use snapkeep::config::sources::Sources;
 use snapkeep::engine::Engine;
 use snapkeep::engine::event::Event;
 use snapkeep::engine::view::View;
+use snapkeep::journal::record::Document;
 use snapkeep::journal::{self, Journal};
 use snapkeep::roster::{FileKind, Loader};
 
@@ -84,11 +85,12 @@ fn starts(root: &Path, settings: &Path, policies: usize, runs: usize, table: &mu
     let opened = begin.elapsed();
     let begin = Instant::now();
     let mut loader = Loader::new(Sources::of_file(settings), |_, _| None);
-    for document in journal.documents().expect("read") {
+    let remember = &mut |document: Document| {
         let kind =
             FileKind::ALL.into_iter().find(|kind| kind.folder() == document.kind.folder()).expect("one of three");
         loader.remember(kind, &document.name, &document.origin, &document.text);
-    }
+    };
+    journal.each_document(remember).expect("read");
     let roster = loader.load(now.wall);
     let read = begin.elapsed();
     assert!(roster.problems.is_empty(), "{:?}", roster.problems.first());

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::journal::change::{Audit, Change, Delivered, Delivery, Loaded, LoadedPolicy};
+use crate::journal::change::{Audit, Change, Delivered, Delivery, LoadedPolicy, RunRecord};
 use crate::journal::{Journal, JournalError};
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
@@ -112,7 +112,8 @@ impl Engine {
         jobs_max: usize,
         now: Moment,
     ) -> Result<(Engine, Errands), JournalError> {
-        let loaded: Loaded = journal.load()?;
+        let mut known = Vec::new();
+        let loaded = journal.load_each(&mut |loaded, policy| known.push(tracked(policy, &roster, &loaded.terms)))?;
         view.set_installation(&loaded.installation, now.wall);
         for (job, at, trouble) in &loaded.chores {
             view.set_chore(job, *at, trouble.clone());
@@ -145,9 +146,8 @@ impl Engine {
             errands: Errands::default(),
             replies: Vec::new(),
         };
-        let terms = loaded.terms.into_iter().collect();
-        for policy in loaded.policies {
-            engine.track_loaded(policy, &roster, &terms);
+        for tracked in known {
+            engine.track(tracked);
         }
         // Before anything moves: a state that was about to order something has to look first.
         let under_way: Vec<u32> = engine.policies.keys().copied().collect();
@@ -394,38 +394,44 @@ impl Engine {
         }
     }
 
-    fn track_loaded(&mut self, policy: LoadedPolicy, roster: &Roster, terms: &BTreeMap<Revision, Box<str>>) {
+    fn track(&mut self, tracked: Tracked) {
         let index = self.next_index;
         self.next_index += 1;
-        let (creation, creation_version) = policy.creation;
-        let (deletion, deletion_version) = policy.deletion;
-        let mut tracked = Tracked {
-            uid: policy.policy_uid,
-            name: policy.name,
-            paused: policy.paused,
-            entry: None,
-            creation: Flow::new(creation, creation_version, policy.last_creation.as_ref().map(Latest::of)),
-            deletion: Flow::new(deletion, deletion_version, policy.last_deletion.as_ref().map(Latest::of)),
-            seen: policy.seen,
-            last_good: None,
-            creation_over_at: None,
-            skips: policy.skips,
-            revision: (!policy.retired).then_some(policy.revision),
-        };
-        tracked.last_good = match (policy.last_good, &tracked.creation.latest) {
-            // One record in memory for both.
-            (good, Some(latest)) if good == policy.last_creation => Some(latest.clone()),
-            (good, _) => good.as_ref().map(Latest::of).map(Arc::new),
-        };
-        tracked.creation.terms = terms_of(&tracked.creation, &tracked.name, roster, terms);
-        tracked.deletion.terms = terms_of(&tracked.deletion, &tracked.name, roster, terms);
         self.uids.insert(tracked.uid.clone(), index);
-        if !policy.retired {
+        if tracked.revision.is_some() {
             self.names.insert(tracked.name.clone(), index);
         }
         self.policies.insert(index, Arc::new(tracked));
         self.touched.insert(index);
     }
+}
+
+/// Returns a policy as the journal left it; the roster says next which version is in force.
+fn tracked(policy: LoadedPolicy, roster: &Roster, terms: &BTreeMap<Revision, Box<str>>) -> Tracked {
+    let latest = |run: &Option<RunRecord>| run.as_ref().map(Latest::of);
+    let (creation, creation_version) = policy.creation;
+    let (deletion, deletion_version) = policy.deletion;
+    let mut tracked = Tracked {
+        uid: policy.policy_uid,
+        name: policy.name,
+        paused: policy.paused,
+        entry: None,
+        creation: Flow::new(creation, creation_version, latest(&policy.last_creation)),
+        deletion: Flow::new(deletion, deletion_version, latest(&policy.last_deletion)),
+        seen: policy.seen,
+        last_good: None,
+        creation_over_at: None,
+        skips: policy.skips,
+        revision: (!policy.retired).then_some(policy.revision),
+    };
+    tracked.last_good = match (&policy.last_good, &tracked.creation.latest) {
+        // One record in memory for both.
+        (good, Some(latest)) if *good == policy.last_creation => Some(latest.clone()),
+        (good, _) => latest(good).map(Arc::new),
+    };
+    tracked.creation.terms = terms_of(&tracked.creation, &tracked.name, roster, terms);
+    tracked.deletion.terms = terms_of(&tracked.deletion, &tracked.name, roster, terms);
+    tracked
 }
 
 fn next_version<S>(flow: &mut Flow<S>) -> u64 {

@@ -1,5 +1,6 @@
 //! What can be written into the journal, and what comes back out of it: decisions, not tables.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::lifecycle::creation::Creation;
@@ -354,7 +355,7 @@ pub struct Loaded {
     /// Every policy that is not retired, and retired ones with a run or watch under way.
     pub policies: Vec<LoadedPolicy>,
     /// Terms of runs under way, by revision.
-    pub terms: Vec<(Revision, Box<str>)>,
+    pub terms: BTreeMap<Revision, Box<str>>,
     /// When each housekeeping job last ran, and its trouble.
     pub chores: Vec<(Box<str>, Timestamp, Option<String>)>,
     /// The latest instant any row speaks of: time did not stand still before it.

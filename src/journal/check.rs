@@ -53,7 +53,7 @@ pub(super) fn findings(connection: &Connection, depth: Depth) -> Result<Vec<Stri
         let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
         findings.push(format!("a row of {table} belongs to one of {parent} that is not there"));
     }
-    match load::load(connection, false) {
+    match load::load(connection, false, &mut |_, _| {}) {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::Corrupt => findings.push(error.whole()),
         Err(error) => return Err(error),

@@ -22,30 +22,49 @@ pub(super) const RUN_COLUMNS: &str = "r.run_id, p.name, r.policy_uid, r.kind, r.
 pub(super) const NOTICE_COLUMNS: &str = "key, policy_uid, policy, run_id, event, channel, subject, body, at, \
     state, attempts, due_at, settled_at, trouble";
 
-/// Returns everything that is promised and not yet kept. Costs as much as there are policies,
-/// however long the history is.
-pub(super) fn load(connection: &Connection, machine_changed: bool) -> Result<Loaded, JournalError> {
+/// Returns everything that is promised and not yet kept, but for the policies, which are shown one by
+/// one. Costs as much as there are policies, however long the history is.
+pub(super) fn load(
+    connection: &Connection,
+    machine_changed: bool,
+    visit: &mut dyn FnMut(&Loaded, LoadedPolicy),
+) -> Result<Loaded, JournalError> {
     // One look for all questions: nothing of a commit in between, and a lock taken once.
     let look = connection.unchecked_transaction()?;
     let sql = "select installation, epoch from instance";
     let (installation, epoch) = look.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let policies = policies(&look)?;
     let chores = all(&look, "select job, at, trouble from chores order by job", params![], |row| {
         Ok((row.get(0)?, Timestamp::from_millis(row.get(1)?), row.get(2)?))
     })?;
-    Ok(Loaded {
+    let mut loaded = Loaded {
         installation,
         epoch: unsigned(epoch)?,
         machine_changed,
-        latest_at: latest_at(&look, &policies)?,
-        policies,
+        latest_at: latest_at(&look)?,
+        policies: Vec::new(),
         terms: terms(&look)?,
         chores,
-    })
+    };
+    let mut latest = loaded.latest_at;
+    each_policy(&look, &mut |policy| {
+        // A run under way is its workflow's latest, and has no end yet that an index could tell.
+        let began = [&policy.last_creation, &policy.last_deletion].into_iter().flatten().map(|run| run.began_at);
+        latest = began.fold(latest, Timestamp::max);
+        visit(&loaded, policy);
+    })?;
+    loaded.latest_at = latest;
+    Ok(loaded)
 }
 
-/// The latest instant any row speaks of, told by the indexes and by what was loaded.
-fn latest_at(connection: &Connection, policies: &[LoadedPolicy]) -> Result<Timestamp, JournalError> {
+/// Returns the same with the policies.
+pub(super) fn whole(connection: &Connection, machine_changed: bool) -> Result<Loaded, JournalError> {
+    let mut policies = Vec::new();
+    let loaded = load(connection, machine_changed, &mut |_, policy| policies.push(policy))?;
+    Ok(Loaded { policies, ..loaded })
+}
+
+/// The latest instant any settled row speaks of, told by the indexes.
+fn latest_at(connection: &Connection) -> Result<Timestamp, JournalError> {
     let mut latest = Timestamp::EPOCH;
     for sql in [
         "select max(ended_at) from runs where ended_at is not null",
@@ -62,9 +81,7 @@ fn latest_at(connection: &Connection, policies: &[LoadedPolicy]) -> Result<Times
         let found: Option<i64> = value::<Option<i64>>(connection, sql, [])?.flatten();
         latest = latest.max(found.map_or(Timestamp::EPOCH, Timestamp::from_millis));
     }
-    // A run under way is its workflow's latest.
-    let began = policies.iter().flat_map(|policy| [&policy.last_creation, &policy.last_deletion]).flatten();
-    Ok(began.map(|run| run.began_at).fold(latest, Timestamp::max))
+    Ok(latest)
 }
 
 /// Returns this installation.
@@ -72,7 +89,7 @@ pub(super) fn installation(connection: &Connection) -> Result<Box<str>, JournalE
     Ok(connection.query_row("select installation from instance", [], |row| row.get(0))?)
 }
 
-fn policies(connection: &Connection) -> Result<Vec<LoadedPolicy>, JournalError> {
+fn each_policy(connection: &Connection, visit: &mut dyn FnMut(LoadedPolicy)) -> Result<(), JournalError> {
     let sql = "select p.policy_uid, p.name, p.revision, p.paused, p.retired_at is not null,
             c.version, c.mark, c.phase, c.state, c.latest_run, c.latest_good,
             d.version, d.mark, d.phase, d.state, d.latest_run, d.seen
@@ -83,15 +100,14 @@ fn policies(connection: &Connection) -> Result<Vec<LoadedPolicy>, JournalError> 
         order by p.name, p.policy_uid";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([])?;
-    let mut policies = Vec::new();
     while let Some(row) = rows.next()? {
         let policy = policy(connection, row);
-        policies.push(policy.map_err(|error| {
+        visit(policy.map_err(|error| {
             let name = row.get::<_, String>(1).unwrap_or_default();
             error.doing(&format!("policy {name}"))
         })?);
     }
-    Ok(policies)
+    Ok(())
 }
 
 fn policy(connection: &Connection, row: &Row<'_>) -> Result<LoadedPolicy, JournalError> {
@@ -157,10 +173,10 @@ fn skips_since(
     Ok(latest.into_values().collect())
 }
 
-fn terms(connection: &Connection) -> Result<Vec<(Revision, Box<str>)>, JournalError> {
+fn terms(connection: &Connection) -> Result<BTreeMap<Revision, Box<str>>, JournalError> {
     let sql = "select t.revision, t.text from terms t
         where t.revision in (select revision from workflows where revision is not null) order by t.revision";
-    all(connection, sql, params![], |row| Ok((Revision(row.get(0)?), row.get(1)?)))
+    Ok(all(connection, sql, params![], |row| Ok((Revision(row.get(0)?), row.get(1)?)))?.into_iter().collect())
 }
 
 /// Returns the run that was begun for a client's key.
@@ -208,10 +224,15 @@ pub(super) fn document(
     rows.next()?.map(read_document).transpose()
 }
 
-/// Returns the last good text of every file.
-pub(super) fn documents(connection: &Connection) -> Result<Vec<Document>, JournalError> {
+/// Shows the last good text of every file.
+pub(super) fn each_document(connection: &Connection, visit: &mut dyn FnMut(Document)) -> Result<(), JournalError> {
     let sql = "select kind, name, origin, text, at from documents order by kind, name";
-    all(connection, sql, params![], read_document)
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        visit(read_document(row)?);
+    }
+    Ok(())
 }
 
 /// Returns every row of a question.

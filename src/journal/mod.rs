@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use change::{Change, DocumentKind, Loaded, PendingNotice, RunRecord};
+use change::{Change, DocumentKind, Loaded, LoadedPolicy, PendingNotice, RunRecord};
 use record::Document;
 
 use crate::lifecycle::time::{Moment, Timestamp};
@@ -107,7 +107,13 @@ impl Journal {
 
     /// Returns everything that is promised and not yet kept.
     pub fn load(&mut self) -> Result<Loaded, JournalError> {
-        load::load(&self.connection, self.machine_changed)
+        load::whole(&self.connection, self.machine_changed)
+    }
+
+    /// Returns the same without the policies, which are shown one by one, each with all the rest: of
+    /// thousands not all need be in memory at once.
+    pub fn load_each(&mut self, visit: &mut dyn FnMut(&Loaded, LoadedPolicy)) -> Result<Loaded, JournalError> {
+        load::load(&self.connection, self.machine_changed, visit)
     }
 
     /// Makes all the changes true, durably, or none.
@@ -136,9 +142,9 @@ impl Journal {
         load::run_of_request(&self.connection, key)
     }
 
-    /// Returns the last good text of every file, by kind and name.
-    pub fn documents(&mut self) -> Result<Vec<Document>, JournalError> {
-        load::documents(&self.connection)
+    /// Shows the last good text of every file, by kind and name.
+    pub fn each_document(&mut self, visit: &mut dyn FnMut(Document)) -> Result<(), JournalError> {
+        load::each_document(&self.connection, visit)
     }
 
     /// Returns the last good text of one file, if it ever had one.

@@ -204,17 +204,12 @@ impl Reader {
 
     /// Returns what the engine would find at start.
     pub fn load(&self) -> Result<Loaded, JournalError> {
-        load::load(&self.connection, open::machine_changed(&self.connection, &open::machine())?)
+        load::whole(&self.connection, open::machine_changed(&self.connection, &open::machine())?)
     }
 
     /// Returns the run that was begun for a client's key, if one was.
     pub fn run_of_request(&self, key: &str) -> Result<Option<RunRecord>, JournalError> {
         load::run_of_request(&self.connection, key)
-    }
-
-    /// Returns the last good text of every file, by kind and name.
-    pub fn documents(&self) -> Result<Vec<Document>, JournalError> {
-        load::documents(&self.connection)
     }
 
     /// Returns the last good text of one file, if it ever had one.

@@ -1,5 +1,6 @@
 //! The journal as files: what it refuses, what it survives, what it keeps of older versions.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -37,7 +38,7 @@ fn a_journal_written_by_schema_1_is_read_today() {
     assert_eq!(&*loaded.installation, "0123456789abcdef0123456789abcdef");
     assert_eq!((loaded.epoch, loaded.latest_at), (8, at(1_772_333_000_000)));
     assert_eq!(loaded.chores, [("backup".into(), at(1_772_300_000_000), None)]);
-    assert_eq!(loaded.terms, [(Revision("rev-2".into()), "terms of db".into())]);
+    assert_eq!(loaded.terms, BTreeMap::from([(Revision("rev-2".into()), "terms of db".into())]));
 
     let [db, gone, web] = &loaded.policies[..] else { panic!("three policies, not {:#?}", loaded.policies) };
     let now = Moment { wall: at(1_772_330_400_000), boot: 17_000_000_000_000_000_000, uptime: 86_400_000 };
