@@ -11,14 +11,19 @@
 //! readers may see. It never waits for the outside. An error of the journal ends it for good: a
 //! failed commit may have happened.
 
+mod answer;
+mod ask;
 pub mod command;
 pub mod event;
 pub mod explain;
+mod gate;
 pub mod latest;
+mod notices;
 pub mod perform;
 mod pump;
 mod reconcile;
 pub mod run;
+mod stepped;
 pub mod tracked;
 pub mod view;
 
@@ -27,33 +32,24 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::journal::change::{Audit, Change, Delivered, Delivery, LoadedPolicy, RunRecord};
+use crate::journal::change::{Audit, Change, LoadedPolicy, RunRecord};
 use crate::journal::{Journal, JournalError};
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
 use crate::lifecycle::policy::Revision;
-use crate::lifecycle::retry;
 use crate::lifecycle::time::{Moment, Timestamp};
 use crate::lifecycle::workflow::{Answer, Kind, Phase};
 use crate::roster::{self, Entry, Roster};
 
-use event::{Done, Errands, Event, Job, JobId, Refusal};
+use event::{Done, Errands, Event, JobId, Refusal};
+use gate::Gate;
 use latest::Latest;
+use stepped::CLOCK_BACK_MS;
 use tracked::{Flow, Tracked, Work};
 use view::View;
 
-/// After so many notices at once the rest wait for the next turn: a channel is slower than a turn.
-const NOTICES_A_TURN: u32 = 64;
-/// A notice that could not be delivered for so long is given up, kept and shown (N4).
-const NOTICE_GIVE_UP_MS: i64 = 24 * 3_600_000;
-/// However old a notice is, it is tried so often before it is given up.
-const NOTICE_TRIES_MIN: u32 = 3;
-/// A sender that does not report within this is taken as dead; the notice is due again.
-const NOTICE_TRY_MS: i64 = 120_000;
 /// Rows deleted in one slice of history, so that a slice stays below 10 ms.
 const TRIM_ROWS: u32 = 1_000;
-/// A wall clock that fell behind its own past by more than this was set back (S13).
-const CLOCK_BACK_MS: i64 = 60_000;
 
 /// The engine. It owns the journal.
 #[derive(Debug)]
@@ -93,13 +89,6 @@ pub struct Engine {
 
 /// An answer to a command, and where it goes.
 type Reply = (oneshot::Sender<Result<Done, Refusal>>, Result<Done, Refusal>);
-
-/// Who has a repository, and who waits for it. Creation goes before deletion, then who came first.
-#[derive(Debug, Default)]
-struct Gate {
-    having: usize,
-    queue: BTreeSet<(Kind, Timestamp, u32)>,
-}
 
 impl Engine {
     /// Takes over a journal and a roster. What was under way when the journal was last written is
@@ -236,7 +225,7 @@ impl Engine {
                 self.changes.push(Change::Chore { job, at: now.wall, trouble });
             }
             Event::Trim { before } => self.trim_before = Some(before),
-            Event::ClockStepped => self.reindex_all(now),
+            Event::ClockStepped => self.pump_all(now),
             Event::Stop => self.stopping = true,
         }
         Ok(())
@@ -328,70 +317,6 @@ impl Engine {
             detail,
             run_id: run.map(Into::into),
         }));
-    }
-
-    /// Hands out notices that are due, each counted before it is tried (N2).
-    fn notices(&mut self, now: Moment) -> Result<(), JournalError> {
-        if self.stopping || self.notice_due.is_none_or(|due| due > now.wall) {
-            return Ok(());
-        }
-        let (pending, next_due) = self.journal.notices_due(now.wall, NOTICES_A_TURN)?;
-        let again_at = now.wall.plus(NOTICE_TRY_MS);
-        self.notice_due =
-            if pending.is_empty() { next_due } else { Some(next_due.map_or(again_at, |next| next.min(again_at))) };
-        for waiting in pending {
-            let key = waiting.notice.key.clone();
-            let old = now.wall.since(waiting.notice.at) > NOTICE_GIVE_UP_MS;
-            // A notice that grew old while nobody was there has not been refused yet.
-            let result = if old && waiting.attempts >= NOTICE_TRIES_MIN {
-                let mut trouble = format!("given up after {} tries", waiting.attempts);
-                if let Some(last) = &waiting.trouble {
-                    trouble.push_str(&format!(": {last}"));
-                }
-                tracing::error!(%key, trouble, "notice could not be delivered");
-                Delivered::Undeliverable { trouble }
-            } else {
-                let channel = self.roster.channels.get(&*waiting.notice.channel).cloned();
-                self.errands.begin.push(Job::Deliver { notice: waiting.notice, channel });
-                self.tries.insert(key.clone(), waiting.attempts.saturating_add(1));
-                Delivered::Trying { again_at }
-            };
-            self.changes.push(Change::Delivery(Delivery { key, at: now.wall, result }));
-        }
-        Ok(())
-    }
-
-    fn delivered(&mut self, key: Box<str>, result: Result<(), String>, now: Moment) {
-        let tries = self.tries.remove(&key).unwrap_or(1);
-        let result = match result {
-            Ok(()) => Delivered::Done,
-            Err(trouble) => {
-                let at = now.wall.plus(retry::delay_ms(&key, tries, None));
-                self.notice_due = Some(self.notice_due.map_or(at, |due| due.min(at)));
-                Delivered::Again { at, trouble }
-            }
-        };
-        self.changes.push(Change::Delivery(Delivery { key, at: now.wall, result }));
-    }
-
-    /// Lowers every mark that lies ahead of a clock that went back, so that schedules do not stall
-    /// until the clock has caught up (S13). Triggers that ran already stay consumed: the journal
-    /// knows each of them.
-    fn clock_moved_back(&mut self, now: Moment, was: Timestamp) {
-        if was.since(now.wall) < CLOCK_BACK_MS {
-            return;
-        }
-        tracing::warn!(was = %was, now = %now.wall, "the clock went back; schedules count from now");
-        self.view.set_clock_moved_back(was, now.wall);
-        let all: Vec<u32> = self.policies.keys().copied().collect();
-        for index in all {
-            self.with(index, |engine, tracked| {
-                engine.lower_mark::<Creation>(index, tracked, now);
-                engine.lower_mark::<Deletion>(index, tracked, now);
-            });
-            // What is due next is to be looked up anew.
-            self.woken.insert(index);
-        }
     }
 
     fn track(&mut self, tracked: Tracked) {

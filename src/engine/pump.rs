@@ -5,36 +5,26 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::drivers::Order;
-use crate::journal::change::{Begun, Change, Notice, Settled, Skip, SkipReason};
+use crate::journal::change::{Begun, Change, Skip, SkipReason};
 use crate::lifecycle::creation::Creation;
-use crate::lifecycle::deletion::{Deletion, seen_after};
-use crate::lifecycle::notice;
+use crate::lifecycle::deletion::Deletion;
 use crate::lifecycle::policy::{CatchUp, OnOverlap};
-use crate::lifecycle::snapshot::label;
 use crate::lifecycle::time::{Moment, Timestamp, Wait};
-use crate::lifecycle::workflow::{
-    Answer, Cause, Ending, Fact, Kind, Outcome, Phase, Request, Run, Trigger, Turn, Watch, run_id,
-};
-use crate::roster::Entry;
+use crate::lifecycle::workflow::{Answer, Cause, Ending, Kind, Outcome, Phase, Request, Run, Trigger, Watch, run_id};
 
 use super::Engine;
-use super::event::{Ask, Job, JobId};
 use super::latest::Latest;
-use super::tracked::{self, Tracked, TurnAt, Work};
+use super::tracked::{Tracked, TurnAt, Work};
 
 /// A question is answered within this, or counts as unanswered.
-const QUESTION_MAX_MS: i64 = 300_000;
+pub(super) const QUESTION_MAX_MS: i64 = 300_000;
 /// A trigger this late was missed: it is caught up, or not, as the policy says.
-const LATE_MS: i64 = 60_000;
+pub(super) const LATE_MS: i64 = 60_000;
 /// Catch-up runs begin spread over this, so that a start does not ask everything at once (S4).
 const CATCH_UP_SPREAD_MS: u64 = 60_000;
 /// A workflow settles within a few moves; more in one turn would be a circle.
 const MOVES_MAX: u32 = 16;
-/// A mark this far ahead of the clock, and further than the schedule's own gap, means that the clock went back (S13).
-const MARK_AHEAD_MS: i64 = 3_600_000;
 
 impl Engine {
     /// Moves everything that is due by now, each policy once: what cannot be moved, as while the
@@ -54,10 +44,6 @@ impl Engine {
         for index in all {
             self.pump_policy(index, now);
         }
-    }
-
-    pub(super) fn reindex_all(&mut self, now: Moment) {
-        self.pump_all(now);
     }
 
     /// Moves both workflows of a policy as far as they go without the outside. Creation first: a
@@ -239,7 +225,7 @@ impl Engine {
         Some((run_id, snapshot))
     }
 
-    fn skip<W: Work>(
+    pub(super) fn skip<W: Work>(
         &mut self,
         tracked: &mut Tracked,
         reason: SkipReason,
@@ -354,284 +340,9 @@ impl Engine {
         self.ask::<W>(index, tracked, request, QUESTION_MAX_MS, None);
         false
     }
-
-    fn ask<W: Work>(
-        &mut self,
-        index: u32,
-        tracked: &mut Tracked,
-        request: Request,
-        left_ms: i64,
-        run: Option<(Box<str>, Timestamp)>,
-    ) {
-        let Some(entry) = W::asked(tracked).cloned() else { return };
-        let id = JobId(self.next_job);
-        self.next_job += 1;
-        let time_ms = match &request {
-            Request::Create(_) | Request::Delete(_) => left_ms,
-            Request::Describe(_) | Request::List | Request::Cancel(_) => left_ms.min(QUESTION_MAX_MS),
-        };
-        let order = match (&request, run) {
-            (Request::Create(name), Some((run_id, trigger_at))) => {
-                let labels = stamp(&entry, &self.installation, tracked, &run_id, trigger_at);
-                Some(Order { name: name.clone(), labels, config: Arc::new(entry.config.value()) })
-            }
-            _ => None,
-        };
-        self.errands.begin.push(Job::Ask(Box::new(Ask {
-            id,
-            driver: entry.repository.driver.clone(),
-            request,
-            order,
-            owner: tracked::owner(tracked, &self.installation),
-            time_max: Duration::from_millis(u64::try_from(time_ms.max(1)).unwrap_or(1)),
-        })));
-        self.jobs.insert(id, (index, W::KIND));
-        self.ready.remove(&(index, W::KIND));
-        let flow = W::flow_mut(tracked);
-        flow.job = Some(id);
-        flow.progress = None;
-    }
-
-    /// Takes what a driver answered.
-    pub(super) fn answer<W: Work>(
-        &mut self,
-        index: u32,
-        tracked: &mut Tracked,
-        job: JobId,
-        answer: Answer,
-        now: Moment,
-    ) {
-        let flow = W::flow_mut(tracked);
-        if flow.job != Some(job) {
-            return;
-        }
-        flow.job = None;
-        flow.progress = None;
-        match &flow.workflow.phase {
-            Phase::Waiting => {}
-            Phase::Active(_) => self.advance::<W>(index, tracked, answer, now),
-            Phase::Watching(watch) => {
-                let name = watch.name.clone();
-                let next = watch.clone().advance(&answer, now);
-                if next.is_none() {
-                    tracing::info!(policy = %tracked.name, snapshot = %name, ?answer, "what a run had left behind is over");
-                }
-                self.rest::<W>(index, tracked, watching(next), now);
-            }
-        }
-    }
-
-    /// A question that was open when the journal was last written will not be answered.
-    pub(super) fn lost<W: Work>(&mut self, index: u32, tracked: &mut Tracked, now: Moment) {
-        match &W::flow(tracked).workflow.phase {
-            Phase::Active(_) => self.advance::<W>(index, tracked, Answer::Lost, now),
-            Phase::Waiting | Phase::Watching(_) => {}
-        }
-    }
-
-    /// Takes its repository for a run whose work went on while nobody was there, before others ask
-    /// for it, and however many there are.
-    pub(super) fn resume<W: Work>(&mut self, tracked: &mut Tracked) {
-        let at_work = match &W::flow(tracked).workflow.phase {
-            Phase::Active(run) => run.step.is_at_work(),
-            Phase::Waiting | Phase::Watching(_) => false,
-        };
-        if at_work && let Some(entry) = W::asked(tracked) {
-            self.gates.entry(entry.repository.name.clone()).or_default().having += 1;
-            W::flow_mut(tracked).turn = TurnAt::Having;
-        }
-    }
-
-    fn advance<W: Work>(&mut self, index: u32, tracked: &mut Tracked, answer: Answer, now: Moment) {
-        let (Some(terms), Some(effort)) = (W::terms(tracked, &self.installation), W::effort(tracked)) else {
-            // Without terms nothing can be made of it; the next move settles the run and says why.
-            return;
-        };
-        let Phase::Active(run) = W::flow(tracked).workflow.phase.clone() else { return };
-        let backup = run.clone();
-        match run.advance(&terms, &effort, answer, now) {
-            Ok(Turn { phase, settled, facts, changed, abandon }) => {
-                tracked.seen = seen_after(tracked.seen, &facts);
-                for fact in facts {
-                    self.note(tracked, &backup.id, fact, now);
-                }
-                if abandon && let Some(job) = W::flow_mut(tracked).job.take() {
-                    self.jobs.remove(&job);
-                    self.errands.abandon.push(job);
-                }
-                match settled {
-                    Some(ending) => self.settle::<W>(index, tracked, ending, phase, now),
-                    None => {
-                        if let Phase::Active(run) = &phase
-                            && let Some(latest) = &mut W::flow_mut(tracked).latest
-                        {
-                            Arc::make_mut(latest).attempts = run.attempts;
-                        }
-                        W::flow_mut(tracked).workflow.phase = phase;
-                        if changed {
-                            self.dirty.insert((index, W::KIND));
-                        }
-                    }
-                }
-            }
-            Err(out_of_turn) => {
-                // A bug of ours or a driver's wrong answer. Doubt is always a safe place to go on from.
-                tracing::error!(policy = %tracked.name, %out_of_turn, "an answer came that was not asked for");
-                let run =
-                    Run { wait: Wait { from: now, span_ms: LATE_MS }, step: backup.step.clone().doubt(), ..*backup };
-                W::flow_mut(tracked).workflow.phase = Phase::Active(Box::new(run));
-                self.dirty.insert((index, W::KIND));
-            }
-        }
-    }
-
-    fn note(&mut self, tracked: &Tracked, run_id: &str, fact: Fact, now: Moment) {
-        match fact {
-            Fact::Planned(plan) => self.changes.push(Change::Plan { run_id: run_id.into(), plan }),
-            Fact::Spared { target, reason } => {
-                let detail = format!("spared although the plan condemned it: {reason}");
-                self.audit(now.wall, "engine", "spare", &target.name, detail, Some(run_id));
-            }
-            Fact::Deleted(target) => {
-                tracing::info!(policy = %tracked.name, snapshot = %target.name, "deleted snapshot");
-                let detail = format!("deleted, driver's id {}", target.id);
-                self.audit(now.wall, "engine", "delete", &target.name, detail, Some(run_id));
-            }
-        }
-    }
-
-    /// Writes down how a run ended, with everything that is owed because of it, as one commit.
-    fn settle<W: Work>(&mut self, index: u32, tracked: &mut Tracked, ending: Ending, phase: Phase<W>, now: Moment) {
-        let Phase::Active(run) = &W::flow(tracked).workflow.phase else { return };
-        let run_id = run.id.clone();
-        let attempts = run.attempts;
-        let policy = &tracked.name;
-        let (outcome, message) = (ending.outcome.word(), &ending.message);
-        match ending.outcome {
-            Outcome::Succeeded | Outcome::Cancelled => {
-                tracing::info!(%policy, workflow = W::KIND.word(), outcome, message, "run settled");
-            }
-            Outcome::Failed | Outcome::TimeLimitExceeded | Outcome::Held => {
-                tracing::error!(%policy, workflow = W::KIND.word(), outcome, message, cause = ending.cause, "run settled");
-            }
-        }
-        let told = tracked.entry.as_ref().or(W::flow(tracked).terms.as_ref()).cloned();
-        if let Some(entry) = told
-            && let Some(telling) = notice::compose(&entry.policy.notification, policy, W::KIND, &ending)
-        {
-            for channel in &entry.policy.notification.channels {
-                self.changes.push(Change::Notice(Notice {
-                    key: format!("{run_id}/{}/{channel}", telling.event).into(),
-                    policy_uid: tracked.uid.clone(),
-                    policy: policy.clone(),
-                    run_id: Some(run_id.clone()),
-                    event: telling.event.into(),
-                    channel: channel.clone(),
-                    subject: telling.subject.clone(),
-                    body: telling.body.clone(),
-                    at: now.wall,
-                }));
-            }
-            self.notice_due = Some(now.wall);
-        }
-        if let Some(latest) = W::flow_mut(tracked).latest.as_mut().map(Arc::make_mut) {
-            latest.settle(&ending, attempts, now.wall);
-        }
-        if W::KIND == Kind::Creation && ending.outcome == Outcome::Succeeded {
-            tracked.last_good = tracked.creation.latest.clone();
-        }
-        self.changes.push(Change::Settle(Settled { run_id, at: now.wall, ending, attempts }));
-        self.rest::<W>(index, tracked, phase, now);
-    }
-
-    /// Puts a workflow into a phase in which it has no run.
-    fn rest<W: Work>(&mut self, index: u32, tracked: &mut Tracked, phase: Phase<W>, now: Moment) {
-        self.leave::<W>(index, tracked);
-        let flow = W::flow_mut(tracked);
-        flow.workflow.phase = phase;
-        if flow.is_waiting() {
-            flow.terms = None;
-            flow.progress = None;
-            if W::KIND == Kind::Creation {
-                tracked.creation_over_at = Some(now.wall);
-            }
-        }
-        self.dirty.insert((index, W::KIND));
-    }
-
-    /// Waits for the repository's turn; says whether it is there.
-    fn enter<W: Work>(&mut self, index: u32, tracked: &mut Tracked) -> bool {
-        let Some(entry) = W::asked(tracked).cloned() else { return true };
-        let effects_max = entry.repository.driver.abilities().effects_max.max(1);
-        let began = match &W::flow(tracked).workflow.phase {
-            Phase::Active(run) => run.began.wall,
-            Phase::Waiting | Phase::Watching(_) => return true,
-        };
-        let flow = W::flow_mut(tracked);
-        let place = (W::KIND, began, index);
-        let gate = self.gates.entry(entry.repository.name.clone()).or_default();
-        match flow.turn {
-            TurnAt::Having => true,
-            TurnAt::Away | TurnAt::Queued => {
-                let first = gate.queue.first().is_none_or(|next| *next >= place);
-                if gate.having < effects_max && first {
-                    gate.queue.remove(&place);
-                    gate.having += 1;
-                    flow.turn = TurnAt::Having;
-                    // Where several fit, the next in line need not wait for somebody to leave.
-                    if gate.having < effects_max
-                        && let Some((_, _, next)) = gate.queue.first()
-                    {
-                        self.woken.insert(*next);
-                    }
-                    true
-                } else {
-                    gate.queue.insert(place);
-                    flow.turn = TurnAt::Queued;
-                    false
-                }
-            }
-        }
-    }
-
-    /// Gives the repository's turn to the next in line.
-    fn leave<W: Work>(&mut self, index: u32, tracked: &mut Tracked) {
-        let turn = W::flow(tracked).turn;
-        W::flow_mut(tracked).turn = TurnAt::Away;
-        self.ready.remove(&(index, W::KIND));
-        let Some(entry) = W::asked(tracked) else { return };
-        let Some(gate) = self.gates.get_mut(&entry.repository.name) else { return };
-        match turn {
-            TurnAt::Away => return,
-            TurnAt::Queued => gate.queue.retain(|(kind, _, queued)| (*kind, *queued) != (W::KIND, index)),
-            TurnAt::Having => gate.having = gate.having.saturating_sub(1),
-        }
-        if let Some((_, _, next)) = gate.queue.first() {
-            self.woken.insert(*next);
-        }
-        if gate.having == 0 && gate.queue.is_empty() {
-            self.gates.remove(&entry.repository.name);
-        }
-    }
-
-    /// See [`Engine::clock_moved_back`].
-    pub(super) fn lower_mark<W: Work>(&mut self, index: u32, tracked: &mut Tracked, now: Moment) {
-        let Some(entry) = tracked.entry.clone() else { return };
-        let Some(pace) = W::pace(&entry) else { return };
-        let mark = W::flow(tracked).workflow.mark;
-        let ahead_ms = mark.since(now.wall);
-        if ahead_ms <= MARK_AHEAD_MS.max(pace.schedule.shortest_gap(now.wall).millis()) {
-            return;
-        }
-        W::flow_mut(tracked).workflow.mark = now.wall;
-        self.dirty.insert((index, W::KIND));
-        if let Some(elapsed) = pace.schedule.elapsed(now.wall, mark) {
-            self.skip::<W>(tracked, SkipReason::ClockMovedBack, elapsed.count, elapsed.first, elapsed.last, now);
-        }
-    }
 }
 
-fn watching<S>(watch: Option<Watch>) -> Phase<S> {
+pub(super) fn watching<S>(watch: Option<Watch>) -> Phase<S> {
     watch.map_or(Phase::Waiting, |watch| Phase::Watching(Box::new(watch)))
 }
 
@@ -658,28 +369,6 @@ fn next_due<W: Work>(tracked: &Tracked) -> Option<Timestamp> {
         return None;
     }
     Some(due_at)
-}
-
-/// Returns the labels of a snapshot: the policy's own, and our stamp, which nothing overrides.
-fn stamp(
-    entry: &Entry,
-    installation: &str,
-    tracked: &Tracked,
-    run_id: &str,
-    trigger_at: Timestamp,
-) -> std::collections::BTreeMap<String, String> {
-    let own = entry.policy.metadata.iter().map(|(key, value)| (key.to_string(), value.to_string()));
-    let mut labels: std::collections::BTreeMap<String, String> = own.collect();
-    for (key, value) in [
-        (label::INSTALLATION, installation.to_string()),
-        (label::POLICY, tracked.name.to_string()),
-        (label::POLICY_UID, tracked.uid.to_string()),
-        (label::RUN, run_id.to_string()),
-        (label::TRIGGER, trigger_at.millis().to_string()),
-    ] {
-        labels.insert(key.to_string(), value);
-    }
-    labels
 }
 
 /// Returns a number that is the same for the same text on every machine (FNV-1a).

@@ -1,0 +1,176 @@
+//! What an answer makes of a workflow, and everything that is written down because of it.
+
+use std::sync::Arc;
+
+use super::Engine;
+use super::event::JobId;
+use super::pump::{LATE_MS, watching};
+use super::tracked::{Tracked, Work};
+use crate::journal::change::{Change, Notice, Settled};
+use crate::lifecycle::deletion::seen_after;
+use crate::lifecycle::notice;
+use crate::lifecycle::time::{Moment, Wait};
+use crate::lifecycle::workflow::{Answer, Ending, Fact, Kind, Outcome, Phase, Run, Turn};
+
+impl Engine {
+    /// Takes what a driver answered.
+    pub(super) fn answer<W: Work>(
+        &mut self,
+        index: u32,
+        tracked: &mut Tracked,
+        job: JobId,
+        answer: Answer,
+        now: Moment,
+    ) {
+        let flow = W::flow_mut(tracked);
+        if flow.job != Some(job) {
+            return;
+        }
+        flow.job = None;
+        flow.progress = None;
+        match &flow.workflow.phase {
+            Phase::Waiting => {}
+            Phase::Active(_) => self.advance::<W>(index, tracked, answer, now),
+            Phase::Watching(watch) => {
+                let name = watch.name.clone();
+                let next = watch.clone().advance(&answer, now);
+                if next.is_none() {
+                    tracing::info!(policy = %tracked.name, snapshot = %name, ?answer, "what a run had left behind is over");
+                }
+                self.rest::<W>(index, tracked, watching(next), now);
+            }
+        }
+    }
+
+    /// A question that was open when the journal was last written will not be answered.
+    pub(super) fn lost<W: Work>(&mut self, index: u32, tracked: &mut Tracked, now: Moment) {
+        match &W::flow(tracked).workflow.phase {
+            Phase::Active(_) => self.advance::<W>(index, tracked, Answer::Lost, now),
+            Phase::Waiting | Phase::Watching(_) => {}
+        }
+    }
+
+    pub(super) fn advance<W: Work>(&mut self, index: u32, tracked: &mut Tracked, answer: Answer, now: Moment) {
+        let (Some(terms), Some(effort)) = (W::terms(tracked, &self.installation), W::effort(tracked)) else {
+            // Without terms nothing can be made of it; the next move settles the run and says why.
+            return;
+        };
+        let Phase::Active(run) = W::flow(tracked).workflow.phase.clone() else { return };
+        let backup = run.clone();
+        match run.advance(&terms, &effort, answer, now) {
+            Ok(Turn { phase, settled, facts, changed, abandon }) => {
+                tracked.seen = seen_after(tracked.seen, &facts);
+                for fact in facts {
+                    self.note(tracked, &backup.id, fact, now);
+                }
+                if abandon && let Some(job) = W::flow_mut(tracked).job.take() {
+                    self.jobs.remove(&job);
+                    self.errands.abandon.push(job);
+                }
+                match settled {
+                    Some(ending) => self.settle::<W>(index, tracked, ending, phase, now),
+                    None => {
+                        if let Phase::Active(run) = &phase
+                            && let Some(latest) = &mut W::flow_mut(tracked).latest
+                        {
+                            Arc::make_mut(latest).attempts = run.attempts;
+                        }
+                        W::flow_mut(tracked).workflow.phase = phase;
+                        if changed {
+                            self.dirty.insert((index, W::KIND));
+                        }
+                    }
+                }
+            }
+            Err(out_of_turn) => {
+                // A bug of ours or a driver's wrong answer. Doubt is always a safe place to go on from.
+                tracing::error!(policy = %tracked.name, %out_of_turn, "an answer came that was not asked for");
+                let run =
+                    Run { wait: Wait { from: now, span_ms: LATE_MS }, step: backup.step.clone().doubt(), ..*backup };
+                W::flow_mut(tracked).workflow.phase = Phase::Active(Box::new(run));
+                self.dirty.insert((index, W::KIND));
+            }
+        }
+    }
+
+    fn note(&mut self, tracked: &Tracked, run_id: &str, fact: Fact, now: Moment) {
+        match fact {
+            Fact::Planned(plan) => self.changes.push(Change::Plan { run_id: run_id.into(), plan }),
+            Fact::Spared { target, reason } => {
+                let detail = format!("spared although the plan condemned it: {reason}");
+                self.audit(now.wall, "engine", "spare", &target.name, detail, Some(run_id));
+            }
+            Fact::Deleted(target) => {
+                tracing::info!(policy = %tracked.name, snapshot = %target.name, "deleted snapshot");
+                let detail = format!("deleted, driver's id {}", target.id);
+                self.audit(now.wall, "engine", "delete", &target.name, detail, Some(run_id));
+            }
+        }
+    }
+
+    /// Writes down how a run ended, with everything that is owed because of it, as one commit.
+    pub(super) fn settle<W: Work>(
+        &mut self,
+        index: u32,
+        tracked: &mut Tracked,
+        ending: Ending,
+        phase: Phase<W>,
+        now: Moment,
+    ) {
+        let Phase::Active(run) = &W::flow(tracked).workflow.phase else { return };
+        let run_id = run.id.clone();
+        let attempts = run.attempts;
+        let policy = &tracked.name;
+        let (outcome, message) = (ending.outcome.word(), &ending.message);
+        match ending.outcome {
+            Outcome::Succeeded | Outcome::Cancelled => {
+                tracing::info!(%policy, workflow = W::KIND.word(), outcome, message, "run settled");
+            }
+            Outcome::Failed | Outcome::TimeLimitExceeded | Outcome::Held => {
+                tracing::error!(%policy, workflow = W::KIND.word(), outcome, message, cause = ending.cause, "run settled");
+            }
+        }
+        let told = tracked.entry.as_ref().or(W::flow(tracked).terms.as_ref()).cloned();
+        if let Some(entry) = told
+            && let Some(telling) = notice::compose(&entry.policy.notification, policy, W::KIND, &ending)
+        {
+            for channel in &entry.policy.notification.channels {
+                self.changes.push(Change::Notice(Notice {
+                    key: format!("{run_id}/{}/{channel}", telling.event).into(),
+                    policy_uid: tracked.uid.clone(),
+                    policy: policy.clone(),
+                    run_id: Some(run_id.clone()),
+                    event: telling.event.into(),
+                    channel: channel.clone(),
+                    subject: telling.subject.clone(),
+                    body: telling.body.clone(),
+                    at: now.wall,
+                }));
+            }
+            self.notice_due = Some(now.wall);
+        }
+        if let Some(latest) = W::flow_mut(tracked).latest.as_mut().map(Arc::make_mut) {
+            latest.settle(&ending, attempts, now.wall);
+        }
+        if W::KIND == Kind::Creation && ending.outcome == Outcome::Succeeded {
+            tracked.last_good = tracked.creation.latest.clone();
+        }
+        self.changes.push(Change::Settle(Settled { run_id, at: now.wall, ending, attempts }));
+        self.rest::<W>(index, tracked, phase, now);
+    }
+
+    /// Puts a workflow into a phase in which it has no run.
+    pub(super) fn rest<W: Work>(&mut self, index: u32, tracked: &mut Tracked, phase: Phase<W>, now: Moment) {
+        self.leave::<W>(index, tracked);
+        let flow = W::flow_mut(tracked);
+        flow.workflow.phase = phase;
+        if flow.is_waiting() {
+            flow.terms = None;
+            flow.progress = None;
+            if W::KIND == Kind::Creation {
+                tracked.creation_over_at = Some(now.wall);
+            }
+        }
+        self.dirty.insert((index, W::KIND));
+    }
+}
