@@ -212,6 +212,10 @@ pub enum JournalCommand {
     /// Copy the journal, and check the copy
     Backup,
 
+    /// Take the journal over for this machine, so that snapshots are deleted again: it was written on
+    /// another one, as on a cloned disk
+    AcceptMachine,
+
     /// Put a copy in the journal's place; the daemon must not run
     Restore {
         /// The copy

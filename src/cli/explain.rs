@@ -47,6 +47,13 @@ fn daemon(daemon: &DaemonBody, out: &mut Out<'_>) -> Result<(), Failure> {
     if let Some(why) = &daemon.safe_mode {
         lines.push((Tone::Bad, format!("Safe mode: nothing is made or deleted. {}", safe(why))));
     }
+    for restriction in &daemon.restrictions {
+        lines.push((Tone::Bad, format!("Held back: {}.", safe(restriction))));
+    }
+    if daemon.notices_waiting > 0 {
+        let notices = if daemon.notices_waiting == 1 { "notice waits" } else { "notices wait" };
+        lines.push((Tone::Warning, format!("{} {notices} for a channel to take them.", daemon.notices_waiting)));
+    }
     if let Some(back) = &daemon.clock_moved_back {
         let (from, to) = (out.times.at(back.from), out.times.at(back.to));
         lines.push((Tone::Warning, format!("The clock went back from {from} to {to}.")));

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::http::body::{BackupBody, CheckBody};
+use crate::http::body::{AcknowledgedBody, BackupBody, CheckBody};
 
 use super::arguments::JournalCommand;
 use super::client::Client;
@@ -20,6 +20,7 @@ pub fn journal(
     match command {
         JournalCommand::Check => check(choice, &client()?, out),
         JournalCommand::Backup => backup(choice, &client()?, out),
+        JournalCommand::AcceptMachine => accept_machine(&client()?, out),
         JournalCommand::Restore { file } => restore(choice, &file, out),
     }
 }
@@ -59,6 +60,16 @@ fn backup(choice: &ConfigChoice, client: &Client, out: &mut Out<'_>) -> Result<E
         out.value(&body)?;
     } else {
         out.line(format!("The journal was copied to {}; the copy is sound.", safe(&body.file)))?;
+    }
+    Ok(Exit::Fine)
+}
+
+fn accept_machine(client: &Client, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    let body: AcknowledgedBody = client.post("/v1/journal/accept-machine", None, Vec::new())?.read()?;
+    if out.json {
+        out.value(&body)?;
+    } else {
+        out.line("The journal is this machine's. See to it that no other daemon works with a copy of it.")?;
     }
     Ok(Exit::Fine)
 }

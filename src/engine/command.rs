@@ -25,6 +25,7 @@ impl Engine {
                 None => self.run_now(&who, &policy, kind, None, now),
             },
             What::Survey { policy } => self.survey(&policy, now),
+            What::AcceptMachine => Ok(self.accept_machine(&who, now)?),
         };
         self.replies.push((reply, answer));
         Ok(())
@@ -80,6 +81,10 @@ impl Engine {
         let index = self.index_of(policy)?;
         if self.stopping {
             return Err(Refusal::Unavailable("the daemon is about to end".to_string()));
+        }
+        self.refuse_without_room(now)?;
+        if let Some(why) = self.forbidden(kind) {
+            return Err(Refusal::Unavailable(format!("nothing is deleted: {why}")));
         }
         let key = request_key.map(String::into_boxed_str);
         let begun = self.with(index, |engine, tracked| match kind {

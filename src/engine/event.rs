@@ -92,6 +92,8 @@ pub enum What {
         /// The same key again is the same run (S28).
         request_key: Option<String>,
     },
+    /// Take the journal over for this machine: it was written on another one.
+    AcceptMachine,
     /// Say what is needed to look at a policy's repository.
     Survey {
         /// The policy's name.

@@ -22,6 +22,7 @@ mod notices;
 pub mod perform;
 mod pump;
 mod reconcile;
+mod restrict;
 pub mod run;
 mod stepped;
 pub mod tracked;
@@ -44,6 +45,7 @@ use crate::roster::{self, Entry, Roster};
 use event::{Done, Errands, Event, JobId, Refusal};
 use gate::Gate;
 use latest::Latest;
+use restrict::NoRoom;
 use stepped::CLOCK_BACK_MS;
 use tracked::{Flow, Tracked, Work};
 use view::View;
@@ -76,6 +78,9 @@ pub struct Engine {
     tries: BTreeMap<Box<str>, u32>,
     trim_before: Option<Timestamp>,
     stopping: bool,
+    no_room: Option<NoRoom>,
+    /// Whether the journal belongs to another machine: nothing is deleted then.
+    machine_changed: bool,
     last: Moment,
     view: Arc<View>,
     // What the present turn has gathered.
@@ -126,6 +131,8 @@ impl Engine {
             tries: BTreeMap::new(),
             trim_before: None,
             stopping: false,
+            no_room: None,
+            machine_changed: loaded.machine_changed,
             last: now,
             view,
             changes: Vec::new(),
@@ -147,8 +154,11 @@ impl Engine {
                 engine.resume::<Creation>(tracked);
             });
         }
+        engine.measure_room(now);
+        engine.show_restrictions();
         engine.reconcile(roster, now);
         engine.clock_moved_back(now, loaded.latest_at);
+        engine.view.set_notices_waiting(engine.journal.notices_waiting()?);
         engine.pump_all(now);
         let errands = engine.close_turn(now)?;
         engine.compact();
@@ -182,6 +192,7 @@ impl Engine {
         for event in events {
             self.take(event, now)?;
         }
+        self.look_for_room(now);
         self.due_now(now);
         if let Some(before) = self.trim_before {
             let gone = self.journal.trim(before, TRIM_ROWS)?;
@@ -194,7 +205,11 @@ impl Engine {
 
     /// Returns how long nothing is due, in milliseconds, `None` when nothing will be by itself.
     pub fn idle_ms(&self, now: Moment) -> Option<i64> {
-        let due = self.due.first().map(|(at, _, _)| at.since(now.wall));
+        // Without room nothing begins, however long it is due.
+        let due = match &self.no_room {
+            None => self.due.first().map(|(at, _, _)| at.since(now.wall)),
+            Some(no_room) => Some(no_room.look_at - now.uptime),
+        };
         let wake = self.wakes.first().map(|(uptime, _, _)| uptime - now.uptime);
         let notice = self.notice_due.map(|at| at.since(now.wall));
         let trim = self.trim_before.map(|_| 0);
@@ -265,6 +280,9 @@ impl Engine {
         let changes = std::mem::take(&mut self.changes);
         if !changes.is_empty() {
             self.journal.commit(&changes)?;
+        }
+        if changes.iter().any(|change| matches!(change, Change::Notice(_) | Change::Delivery(_))) {
+            self.view.set_notices_waiting(self.journal.notices_waiting()?);
         }
         let shown: Vec<Arc<Tracked>> = std::mem::take(&mut self.touched)
             .into_iter()

@@ -30,7 +30,8 @@ impl Engine {
     /// Moves everything that is due by now, each policy once: what cannot be moved, as while the
     /// daemon stops, is left for a later turn.
     pub(super) fn due_now(&mut self, now: Moment) {
-        let due = self.due.iter().take_while(|(at, _, _)| *at <= now.wall).map(|(_, index, _)| *index);
+        let has_room = self.no_room.is_none();
+        let due = self.due.iter().take_while(|(at, _, _)| has_room && *at <= now.wall).map(|(_, index, _)| *index);
         let wakes = self.wakes.iter().take_while(|(uptime, _, _)| *uptime <= now.uptime).map(|(_, index, _)| *index);
         let mut seen = BTreeSet::new();
         let indices: Vec<u32> = due.chain(wakes).filter(|index| seen.insert(*index)).collect();
@@ -82,7 +83,8 @@ impl Engine {
 
     /// Sets when this workflow is to be looked at again.
     fn index<W: Work>(&mut self, index: u32, tracked: &mut Tracked, now: Moment) {
-        let due_at = next_due::<W>(tracked);
+        // What may not happen is not due, and comes up again when it may.
+        let due_at = next_due::<W>(tracked).filter(|_| self.forbidden(W::KIND).is_none());
         let flow = W::flow(tracked);
         // What is over but could not be moved waits for the outside, not for the clock.
         let by_clock = flow.job.is_none() && flow.turn != TurnAt::Queued && !self.ready.contains(&(index, W::KIND));
@@ -131,7 +133,10 @@ impl Engine {
 
     /// Waiting: is a trigger due?
     fn move_waiting<W: Work>(&mut self, index: u32, tracked: &mut Tracked, now: Moment) -> bool {
-        if self.stopping || next_due::<W>(tracked).is_none_or(|due| due > now.wall) {
+        if self.stopping || self.no_room.is_some() || self.forbidden(W::KIND).is_some() {
+            return false;
+        }
+        if next_due::<W>(tracked).is_none_or(|due| due > now.wall) {
             return false;
         }
         let Some(entry) = tracked.entry.clone() else { return false };
@@ -274,7 +279,10 @@ impl Engine {
             self.advance::<W>(index, tracked, Answer::TimeUp, now);
             return true;
         }
-        let withdrawn = if W::KIND == Kind::Deletion { tracked.withdrawn() } else { None };
+        let withdrawn = match W::KIND {
+            Kind::Creation => None,
+            Kind::Deletion => tracked.withdrawn().or_else(|| self.forbidden(W::KIND)),
+        };
         // Whatever is in flight: the answer to a question would only lead to the next deletion.
         if let Some(why) = &withdrawn
             && run.step.withdraw(why).is_some()

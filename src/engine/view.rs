@@ -29,6 +29,8 @@ struct Shown {
     chores: BTreeMap<Box<str>, Chore>,
     clock_moved_back: Option<(Timestamp, Timestamp)>,
     safe_mode: Option<Arc<str>>,
+    restrictions: Arc<[String]>,
+    notices_waiting: u64,
 }
 
 /// When a housekeeping job last ran, and what went wrong.
@@ -59,6 +61,10 @@ pub struct Daemon {
     pub clock_moved_back: Option<(Timestamp, Timestamp)>,
     /// Why nothing is made or deleted, where that is so.
     pub safe_mode: Option<Arc<str>>,
+    /// What the daemon as a whole does not do at present, and why.
+    pub restrictions: Arc<[String]>,
+    /// How many notices no channel has taken yet.
+    pub notices_waiting: u64,
 }
 
 impl View {
@@ -91,6 +97,8 @@ impl View {
             chores: shown.chores.clone(),
             clock_moved_back: shown.clock_moved_back,
             safe_mode: shown.safe_mode.clone(),
+            restrictions: shown.restrictions.clone(),
+            notices_waiting: shown.notices_waiting,
         }
     }
 
@@ -117,6 +125,14 @@ impl View {
     /// Shows that a housekeeping job ran.
     pub fn set_chore(&self, job: &str, at: Timestamp, trouble: Option<String>) {
         self.write().chores.insert(job.into(), Chore { at, trouble });
+    }
+
+    pub(super) fn set_restrictions(&self, restrictions: Arc<[String]>) {
+        self.write().restrictions = restrictions;
+    }
+
+    pub(super) fn set_notices_waiting(&self, count: u64) {
+        self.write().notices_waiting = count;
     }
 
     pub(super) fn set_clock_moved_back(&self, was: Timestamp, now: Timestamp) {

@@ -38,6 +38,12 @@ pub struct DaemonBody {
     pub policies: usize,
     /// Why nothing is made or deleted, where that is so.
     pub safe_mode: Option<String>,
+    /// What the daemon as a whole does not do at present, and why.
+    #[serde(default)]
+    pub restrictions: Vec<String>,
+    /// How many notices no channel has taken yet.
+    #[serde(default)]
+    pub notices_waiting: u64,
     /// How often, and how far, the clock went back.
     pub clock_moved_back: Option<ClockMovedBack>,
     /// When each housekeeping job last ran.

@@ -69,6 +69,15 @@ pub async fn run(
     }
 }
 
+/// `POST /v1/journal/accept-machine`
+pub async fn accept_machine(
+    axum::extract::State(shared): State,
+    Extension(peer): Extension<Peer>,
+) -> Result<Json<AcknowledgedBody>, ApiError> {
+    send(&shared, &peer, What::AcceptMachine).await?;
+    Ok(Json(AcknowledgedBody { acknowledged: true }))
+}
+
 fn request_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     match value.to_str() {

@@ -44,15 +44,17 @@ fn critical(daemon: &Daemon, now: Moment) -> Vec<String> {
     if let Some(why) = &daemon.safe_mode {
         return vec![format!("safe mode: {why}")];
     }
-    match daemon.last_turn {
-        None => vec!["the engine has not moved yet".to_string()],
+    let mut reasons = daemon.restrictions.to_vec();
+    reasons.extend(match daemon.last_turn {
+        None => Some("the engine has not moved yet".to_string()),
         Some(turn) => {
             let age = now.since(&turn);
             let stalled = age > TURN_AGE_MAX_MS;
             let whole = format_millis(age - age % 1000);
-            stalled.then(|| format!("the engine has not moved for {whole}")).into_iter().collect()
+            stalled.then(|| format!("the engine has not moved for {whole}"))
         }
-    }
+    });
+    reasons
 }
 
 fn warnings(daemon: &Daemon) -> Vec<String> {

@@ -91,6 +91,7 @@ fn router(api: Api) -> Router {
         .route("/v1/policies/{name}/plan", get(look::plan))
         .route("/v1/journal/backup", post(records::backup))
         .route("/v1/journal/check", get(records::check))
+        .route("/v1/journal/accept-machine", post(control::accept_machine))
         .layer(middleware::from_fn(|request, next| within(LOOK_TIME_MAX, request, next)));
     let quick = Router::new()
         .route("/health", get(health::health))

@@ -44,8 +44,8 @@ impl<'a> Problems<'a> {
 }
 
 pub fn daemon(view: &View, daemon: &Daemon, now: Moment) -> DaemonBody {
-    let Daemon { installation, started_at, last_turn, policies, problems, chores, clock_moved_back, safe_mode } =
-        daemon;
+    let Daemon { installation, started_at, last_turn, policies, problems, chores, .. } = daemon;
+    let Daemon { clock_moved_back, safe_mode, restrictions, notices_waiting, .. } = daemon;
     let unattached = if problems.is_empty() { Vec::new() } else { unattached(view, problems) };
     DaemonBody {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -55,6 +55,8 @@ pub fn daemon(view: &View, daemon: &Daemon, now: Moment) -> DaemonBody {
         last_turn: last_turn.map(|turn| turn.wall.millis()),
         policies: *policies,
         safe_mode: safe_mode.as_deref().map(str::to_string),
+        restrictions: restrictions.to_vec(),
+        notices_waiting: *notices_waiting,
         clock_moved_back: clock_moved_back.map(|(from, to)| ClockMovedBack { from: from.millis(), to: to.millis() }),
         housekeeping: chores
             .iter()

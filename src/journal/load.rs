@@ -212,6 +212,12 @@ pub(super) fn notices_due(
     Ok((records.into_iter().filter_map(pending).collect(), next))
 }
 
+/// Returns how many notices wait for their channel.
+pub(super) fn notices_waiting(connection: &Connection) -> Result<u64, JournalError> {
+    let count = value(connection, "select count(*) from notices where state = 'pending'", [])?;
+    unsigned(count.unwrap_or_default())
+}
+
 /// Returns the last good text of one file.
 pub(super) fn document(
     connection: &Connection,

@@ -197,6 +197,17 @@ impl Journal {
     pub fn has_reserve(&self) -> bool {
         self.place.as_ref().is_none_or(|place| open::has_reserve(&place.directory))
     }
+
+    /// Whether there is room for what another run would write; a reserve that was given back is made
+    /// again where there is. Otherwise the words for it, which complete "no new run begins: ".
+    pub fn room(&self) -> Result<(), String> {
+        self.place.as_ref().map_or(Ok(()), |place| open::room(&place.directory))
+    }
+
+    /// Returns how many notices no channel has taken yet.
+    pub fn notices_waiting(&mut self) -> Result<u64, JournalError> {
+        load::notices_waiting(&self.connection)
+    }
 }
 
 #[cfg(test)]

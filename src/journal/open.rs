@@ -22,6 +22,8 @@ pub(super) const INSTALLATION_IN_MEMORY: &str = "0000000000000000000000000000000
 const RESERVE: &str = "reserve";
 /// Enough to settle thousands of runs, little enough for any disk.
 const RESERVE_BYTES: u64 = 4 << 20;
+/// With less than this free no new run begins: the log alone may grow to as much before it is cut.
+const FREE_BYTES_MIN: u64 = 16 << 20;
 
 /// Another program that holds the journal for longer than this is an error.
 const BUSY_MAX_MS: u32 = 5_000;
@@ -231,6 +233,19 @@ pub(super) fn reserve(directory: &Path) {
         // Half a reserve would only take what little there is.
         let _ = fs::remove_file(&path);
     }
+}
+
+/// Whether there is room for another run, reserve included.
+pub(super) fn room(directory: &Path) -> Result<(), String> {
+    let shown = directory.display();
+    let space = rustix::fs::statvfs(directory).map_err(|error| format!("failed to look at {shown}: {error}"))?;
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    if free < FREE_BYTES_MIN {
+        let (free, least) = (free >> 20, FREE_BYTES_MIN >> 20);
+        return Err(format!("{free} MiB are free for the journal in {shown}, and {least} MiB are the least"));
+    }
+    reserve(directory);
+    if has_reserve(directory) { Ok(()) } else { Err(format!("{shown} has no room for the reserve of the journal")) }
 }
 
 /// Whether the reserve is there.

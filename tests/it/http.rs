@@ -271,9 +271,11 @@ fn explain_keeps_the_words_of_opensearch_and_says_what_it_waits_for() {
             "housekeeping": [],
             "installation": "installation-1",
             "last_turn": 1772330480000,
+            "notices_waiting": 0,
             "now": 1772330490000,
             "policies": 1,
             "problems": [],
+            "restrictions": [],
             "safe_mode": null,
             "started": 1772330399000,
             "version": null

@@ -8,6 +8,7 @@ mod edits;
 mod journal;
 mod notices;
 mod repositories;
+mod restrictions;
 mod shown;
 mod triggers;
 

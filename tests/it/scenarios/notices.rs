@@ -122,3 +122,14 @@ fn many_notices_at_once_all_go_out() {
     let stage = failed(&channels);
     assert_eq!(stage.notices.len(), 200);
 }
+
+#[test]
+fn how_many_notices_wait_is_shown() {
+    let mut stage = failed(&["log", "pager"]);
+    assert_eq!(stage.view.daemon().notices_waiting, 2);
+    let key = stage.notices[0].0.key.clone();
+    stage.deliver(&key, Ok(()));
+    assert_eq!(stage.view.daemon().notices_waiting, 1);
+    stage.restart("09:01");
+    assert_eq!(stage.view.daemon().notices_waiting, 1);
+}
