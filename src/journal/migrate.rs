@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::error::{JournalError, OpenError};
+use super::error::{ErrorKind, JournalError, OpenError};
 
 /// One numbered file of `migrations/sqlite/`. Never edited once it has shipped.
 #[derive(Clone, Copy, Debug)]
@@ -14,8 +14,10 @@ pub(super) struct Migration {
 }
 
 /// All there are, in order.
-pub(super) const MIGRATIONS: &[Migration] =
-    &[Migration { number: 1, sql: include_str!("../../migrations/sqlite/0001_journal.sql") }];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, sql: include_str!("../../migrations/sqlite/0001_journal.sql") },
+    Migration { number: 2, sql: include_str!("../../migrations/sqlite/0002_runs_under_way.sql") },
+];
 
 /// Marks a file as a journal of ours: `SNPK`.
 pub(super) const APPLICATION_ID: i32 = 0x534e_504b;
@@ -41,12 +43,22 @@ pub(super) fn schema(connection: &Connection, migrations: &[Migration]) -> Resul
 /// Applies what is missing after schema `from`. A crash leaves one schema or the next, never
 /// something between.
 pub(super) fn migrate(connection: &mut Connection, migrations: &[Migration], from: u32) -> Result<(), JournalError> {
+    if known(migrations) <= from {
+        return Ok(());
+    }
+    // A table that is made anew is dropped in between; with keys enforced each of its rows would be
+    // deleted one by one. What they promise is looked at before a step counts.
+    connection.pragma_update(None, "foreign_keys", false)?;
     for migration in migrations.iter().filter(|migration| migration.number > from) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(migration.sql)?;
+        if transaction.prepare("pragma foreign_key_check")?.exists([])? {
+            let text = format!("rows of schema {} belong to others that are not there", migration.number);
+            return Err(JournalError::new(ErrorKind::Corrupt, text));
+        }
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", migration.number)?;
         transaction.commit()?;
     }
-    Ok(())
+    Ok(connection.pragma_update(None, "foreign_keys", true)?)
 }

@@ -272,11 +272,11 @@ fn write_plan(connection: &Connection, run_id: &str, plan: &Plan) -> Result<(i64
     let held = plan.held.as_ref().map(rows::plan::write_held).transpose()?;
     // A plan that touches nothing is one line; there are many of those.
     let entries = if condemned > 0 || held.is_some() { Some(rows::plan::write_entries(&plan.entries)?) } else { None };
-    let sql = "select policy_uid from runs where run_id = ?1 and kind = 'deletion'";
+    let sql = "select policy_uid from runs where run_id = ?1 and ended_at is null and kind = 'deletion'";
     let policy_uid: Option<String> =
         connection.prepare_cached(sql)?.query_row(params![run_id], |row| row.get(0)).optional()?;
     let Some(policy_uid) = policy_uid else {
-        return Err(JournalError::new(ErrorKind::Conflict, format!("deletion run {run_id} is not known")));
+        return Err(JournalError::new(ErrorKind::Conflict, format!("deletion run {run_id} is not under way")));
     };
     let sql = "insert into plans (run_id, policy_uid, made_at, own, condemned, held, entries)
         values (?1, ?2, ?3, ?4, ?5, ?6, ?7)";

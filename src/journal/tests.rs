@@ -39,9 +39,9 @@ fn the_settings_are_those_that_durability_rests_on() {
     assert!(!journal.connection.prepare(loose).expect("asked").exists([]).expect("answered"));
 }
 
-const NEXT: Migration = Migration { number: 2, sql: "alter table chores add column took_ms integer" };
+const NEXT: Migration = Migration { number: 3, sql: "alter table chores add column took_ms integer" };
 const BROKEN: Migration =
-    Migration { number: 3, sql: "create table half (a integer) strict; insert into nothing values (1)" };
+    Migration { number: 4, sql: "create table half (a integer) strict; insert into nothing values (1)" };
 
 /// Opens a state directory as a later version would.
 fn open_with(directory: &tempfile::TempDir, migrations: &[Migration]) -> Result<Connection, OpenError> {
@@ -56,15 +56,15 @@ fn a_migration_is_applied_once_after_a_copy_was_made() {
     let later = [MIGRATIONS, &[NEXT]].concat();
     for _ in 0..2 {
         let connection = open_with(&directory, &later).expect("opened");
-        assert_eq!(migrate::schema(&connection, &later).expect("read"), 2);
+        assert_eq!(migrate::schema(&connection, &later).expect("read"), 3);
         connection.prepare("select took_ms from chores").expect("migrated");
     }
-    let copy = open::reader(&directory.path().join("backups/schema-0001.db")).expect("opened");
-    assert_eq!(migrate::schema(&copy, &later).expect("read"), 1);
+    let copy = open::reader(&directory.path().join("backups/schema-0002.db")).expect("opened");
+    assert_eq!(migrate::schema(&copy, &later).expect("read"), 2);
     assert!(copy.prepare("select took_ms from chores").is_err());
     // The version before it refuses what it does not know, and says how far it knows.
     let refused = Journal::open(directory.path(), NOW).expect_err("refused");
-    assert!(matches!(refused, OpenError::Newer { found: 2, known: 1 }), "{refused:?}");
+    assert!(matches!(refused, OpenError::Newer { found: 3, known: 2 }), "{refused:?}");
 }
 
 #[test]
@@ -76,8 +76,8 @@ fn a_migration_that_fails_leaves_the_schema_before_it() {
         let refused = open_with(&directory, &later).expect_err("refused");
         assert!(matches!(refused, OpenError::Failed(_)), "{refused:?}");
     }
-    let connection = open_with(&directory, &later[..2]).expect("opened");
-    assert_eq!(migrate::schema(&connection, &later).expect("read"), 2);
+    let connection = open_with(&directory, &later[..3]).expect("opened");
+    assert_eq!(migrate::schema(&connection, &later).expect("read"), 3);
     assert!(connection.prepare("select a from half").is_err());
 }
 

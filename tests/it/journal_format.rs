@@ -33,7 +33,28 @@ fn sqlite_is_new_enough_not_to_reset_a_log_in_use() {
 #[test]
 fn a_journal_written_by_schema_1_is_read_today() {
     let directory = fixture(include_str!("../fixtures/journal/v1.sql"));
-    let mut journal = open(&directory);
+    check_what_fixtures_hold(&directory);
+    // It was made over into what a new one is.
+    let fresh = state_directory();
+    drop(open(&fresh));
+    let schema = |directory| {
+        let connection = raw(directory);
+        let mut statement =
+            connection.prepare("select type, name, tbl_name from sqlite_schema order by 1, 2").expect("asked");
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).expect("answered");
+        rows.collect::<Result<Vec<(String, String, String)>, _>>().expect("read")
+    };
+    assert_eq!(schema(&directory), schema(&fresh));
+}
+
+#[test]
+fn a_journal_written_by_schema_2_is_read_today() {
+    check_what_fixtures_hold(&fixture(include_str!("../fixtures/journal/v2.sql")));
+}
+
+/// Both fixtures hold the same.
+fn check_what_fixtures_hold(directory: &TempDir) {
+    let mut journal = open(directory);
     let loaded = journal.load().expect("loaded");
     assert_eq!(&*loaded.installation, "0123456789abcdef0123456789abcdef");
     assert_eq!((loaded.epoch, loaded.latest_at), (8, at(1_772_333_000_000)));
@@ -135,18 +156,18 @@ fn every_opening_finds_what_was_left_and_raises_the_epoch() {
         journal.commit(&[adopt(&format!("u{epoch}"))]).expect("committed");
     }
     let number = |name: &str| raw(&directory).pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    assert_eq!(number("user_version"), Ok(1));
+    assert_eq!(number("user_version"), Ok(2));
     assert_eq!(number("application_id"), Ok(0x534e_504b));
 }
 
 #[test]
 fn a_newer_schema_is_refused_and_left_alone() {
     let directory = filled(3);
-    raw(&directory).pragma_update(None, "user_version", 2).expect("set");
+    raw(&directory).pragma_update(None, "user_version", 3).expect("set");
     let before = fs::read(directory.path().join(FILE)).expect("read");
     let error = refused(&directory);
-    assert!(matches!(error, OpenError::Newer { found: 2, known: 1 }), "{error:?}");
-    assert_eq!(error.to_string(), "journal has schema 2, and this snapkeep knows none above 1");
+    assert!(matches!(error, OpenError::Newer { found: 3, known: 2 }), "{error:?}");
+    assert_eq!(error.to_string(), "journal has schema 3, and this snapkeep knows none above 2");
     assert!(matches!(Reader::open(directory.path()), Err(OpenError::Newer { .. })));
     assert_eq!(fs::read(directory.path().join(FILE)).expect("read"), before);
 }
@@ -518,6 +539,9 @@ fn rows_that_contradict_themselves_are_refused() {
     connection.pragma_update(None, "foreign_keys", true).expect("set");
     let workflow = "update workflows set";
     let run = "insert into runs (run_id, policy_uid, kind, trigger_at, cause, revision, began_at";
+    connection
+        .execute_batch(&format!("{run}) values ('under way', 'u0', 'creation', 6, 'schedule', 'r', 1)"))
+        .expect("one is under way");
     let notice = "insert into notices
         (key, policy_uid, policy, event, channel, subject, body, at, state, attempts, due_at, settled_at, trouble) values
         ('k', 'u0', 'u0', 'failure', 'mail', 's', 'b', 1,";
@@ -554,7 +578,7 @@ fn rows_that_contradict_themselves_are_refused() {
             .to_string(),
         // Runs: settled or not, never half.
         format!("{run}) values ('r1', 'u0', 'creation', 0, 'schedule', 'r', 1)"),
-        format!("{run}) values ('r0', 'u0', 'creation', 7, 'schedule', 'r', 1)"),
+        format!("{run}) values ('under way', 'u0', 'creation', 7, 'schedule', 'r', 1)"),
         format!("{run}) values ('r1', 'nobody', 'creation', 7, 'schedule', 'r', 1)"),
         format!("{run}) values ('r1', 'u0', 'creation', 7, 'boredom', 'r', 1)"),
         format!("{run}) values ('r1', 'u0', 'verification', 7, 'schedule', 'r', 1)"),
