@@ -32,7 +32,7 @@ use crate::journal::change::DocumentKind;
 use crate::journal::record::Document;
 use crate::journal::{self, Depth, Journal, JournalError, OpenError, Reader};
 use crate::roster::{FileKind, Loader};
-use crate::watch::{self, Hint, Waker};
+use crate::watch::{self, Waker};
 
 /// Threads of the runtime: drivers and callers wait much and compute little.
 const RUNTIME_THREADS: usize = 2;
@@ -267,7 +267,7 @@ fn signals(runtime: &Runtime, inbox: &SyncSender<Event>, waker: Option<Waker>) -
                 _ = hangup.recv() => {
                     if let Some(waker) = &waker {
                         tracing::info!("SIGHUP: reading the configuration again");
-                        waker.wake(Hint::Changed);
+                        waker.wake();
                     }
                 }
             }
@@ -300,7 +300,7 @@ fn chores(settings: &Settings, state: &Path, waker: &Waker, inbox: &SyncSender<E
             "configuration rescan",
             &times.rescan,
             Arc::new(move || {
-                waker.wake(Hint::Changed);
+                waker.wake();
                 Ok(())
             }),
         ),

@@ -7,6 +7,7 @@
 
 mod build;
 mod loader;
+mod settings;
 mod shared;
 mod shelf;
 mod take_in;
@@ -29,7 +30,8 @@ use crate::notify;
 
 pub use crate::config::FileKind;
 pub use crate::config::problem::Problem;
-pub use loader::{Loader, load_settings};
+pub use loader::Loader;
+pub use settings::load_settings;
 pub use terms::{TermsError, entry_from_terms, terms_text};
 
 /// What is in force, and what is wrong.

@@ -15,7 +15,6 @@ use rustix::io::Errno;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
-use tokio::sync::oneshot;
 
 use crate::engine::event::Event;
 use crate::roster::Roster;
@@ -28,23 +27,14 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// Never put off longer than this, however much is going on.
 const HINTS_MAX: usize = 50;
 
-/// Why the files should be read again.
-#[derive(Debug)]
-pub enum Hint {
-    /// Something changed, or may have.
-    Changed,
-    /// Somebody waits for it to be done, and for how many problems there are.
-    Asked(oneshot::Sender<usize>),
-}
-
 /// Wakes the loader.
 #[derive(Clone, Debug)]
-pub struct Waker(Sender<Hint>);
+pub struct Waker(Sender<()>);
 
 impl Waker {
     /// Says that something may have changed. Without a loader to hear it, nothing happens.
-    pub fn wake(&self, hint: Hint) {
-        let _ = self.0.send(hint);
+    pub fn wake(&self) {
+        let _ = self.0.send(());
     }
 }
 
@@ -75,53 +65,41 @@ pub fn start(
     thread::Builder::new().name("loader".into()).spawn(move || {
         // What changed between the daemon's first look and the watch is found by a second look.
         let mut unsettled = true;
-        while let Some(asked) = next(&hints, unsettled) {
+        while next(&hints, unsettled).is_some() {
             // A folder that was removed and made again has lost its watch without a word.
             if let Some(watches) = &mut watches {
                 add(watches, &folders);
             }
             let roster = load();
             unsettled = roster.is_unsettled;
-            let problems = roster.problems.len();
             if inbox.send(Event::Loaded(roster)).is_err() {
                 break;
-            }
-            for reply in asked {
-                let _ = reply.send(problems);
             }
         }
     })?;
     Ok(waker)
 }
 
-/// Waits for a hint, then until it is quiet; returns who waits. Where the last look came too soon after
-/// a change to be sure of it, it waits no longer than it takes to be. `None` when nobody can wake us any more.
-fn next(hints: &Receiver<Hint>, unsettled: bool) -> Option<Vec<oneshot::Sender<usize>>> {
-    let mut asked = Vec::new();
-    let mut note = |hint| match hint {
-        Hint::Changed => {}
-        Hint::Asked(reply) => asked.push(reply),
-    };
+/// Waits for a hint, then until it is quiet. Where the last look came too soon after a change to be
+/// sure of it, it waits no longer than it takes to be. `None` when nobody can wake us any more.
+fn next(hints: &Receiver<()>, unsettled: bool) -> Option<()> {
     if unsettled {
         match hints.recv_timeout(SETTLED) {
-            Ok(hint) => note(hint),
-            Err(RecvTimeoutError::Timeout) => return Some(asked),
+            Ok(()) => {}
+            Err(RecvTimeoutError::Timeout) => return Some(()),
             Err(RecvTimeoutError::Disconnected) => return None,
         }
     } else {
-        note(hints.recv().ok()?);
+        hints.recv().ok()?;
     }
     for _ in 0..HINTS_MAX {
-        match hints.recv_timeout(QUIET) {
-            Ok(hint) => note(hint),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+        if hints.recv_timeout(QUIET).is_err() {
+            break;
         }
     }
     // One look answers all that came before it.
-    while let Ok(hint) = hints.try_recv() {
-        note(hint);
-    }
-    Some(asked)
+    while hints.try_recv().is_ok() {}
+    Some(())
 }
 
 /// Watches every folder that is there, or else the nearest one above it that is.
@@ -148,7 +126,7 @@ fn follow(mut inotify: Inotify, waker: &Waker) {
     let mut buffer = [0; 4096];
     loop {
         match inotify.read_events_blocking(&mut buffer) {
-            Ok(_) => waker.wake(Hint::Changed),
+            Ok(_) => waker.wake(),
             Err(trouble) if trouble.kind() == std::io::ErrorKind::Interrupted => {}
             Err(trouble) => {
                 tracing::warn!(%trouble, "files are watched no longer; changes are found by SIGHUP and by the regular re-scan");

@@ -25,6 +25,9 @@ const RESERVE_BYTES: u64 = 4 << 20;
 /// With less than this free no new run begins: the log alone may grow to as much before it is cut.
 const FREE_BYTES_MIN: u64 = 16 << 20;
 
+/// Pages kept in memory by each connection: the upper levels of every index fit. What is below them
+/// the system has in memory anyway.
+const CACHE_KIB: i64 = 512;
 /// Another program that holds the journal for longer than this is an error.
 const BUSY_MAX_MS: u32 = 5_000;
 /// The log is cut to this after it was larger.
@@ -171,6 +174,7 @@ fn settle_in(connection: &Connection) -> Result<(), JournalError> {
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "temp_store", "memory")?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     Ok(())
 }
 

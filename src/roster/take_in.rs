@@ -4,11 +4,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::loader::{LastGood, Load};
-use super::shelf::{Scan, Shelf, Sight, Tracked, look};
+use super::loader::{LastGood, Load, known};
+use super::shelf::{Shelf, Sight, Tracked, look, scan};
 use super::{Document, file_in};
 use crate::config::ownership::Trust;
 use crate::config::problem::Problem;
+use crate::config::sources::Sources;
 use crate::config::{Digest, FileKind};
 
 /// Makes of a name, a file and its text what it stands for, or its problems.
@@ -16,27 +17,29 @@ pub(super) type Build<'b, T> = dyn FnMut(&str, &Path, &str) -> (Option<T>, Vec<P
 
 /// What taking in a folder came to.
 pub(super) struct TakenIn {
+    /// How many files were read.
     pub files: u64,
-    /// Whether a name went away.
-    pub lost: bool,
+    /// Whether a name went away, or may stand for something else.
+    pub changed: bool,
 }
 
-/// Takes in the repositories or channels that were found. One whose file is gone stays until it is
+/// Takes in the repositories or channels that are there. One whose file is gone stays until it is
 /// known whether a policy needs it.
 pub(super) fn take_in<T>(
     shelf: &mut Shelf<T>,
     kind: FileKind,
-    scan: Scan,
+    sources: &Sources,
     trust: &Trust,
     last_good: &LastGood,
     load: &mut Load,
     build: &mut Build<'_, T>,
 ) -> TakenIn {
-    let mut taken = TakenIn { files: 0, lost: false };
+    let scan = scan(sources, trust, kind, known(shelf));
+    let mut taken = TakenIn { files: 0, changed: false };
     load.problems.extend(scan.problems);
     for (name, tracked) in &mut shelf.tracked {
         if !scan.found.contains_key(&**name) && !tracked.is_gone {
-            taken.lost = true;
+            taken.changed = true;
             mark_gone(tracked);
         }
     }
@@ -49,7 +52,7 @@ pub(super) fn take_in<T>(
         let (problems, stamp, digest) = match sight {
             Sight::Same => continue,
             Sight::Absent => {
-                taken.lost = true;
+                taken.changed = true;
                 mark_gone(tracked);
                 continue;
             }
@@ -69,6 +72,7 @@ pub(super) fn take_in<T>(
                     tracked.stamp = stamp;
                     continue;
                 }
+                taken.changed = true;
                 match build(&name, &found.path, &text) {
                     (Some(good), problems) => {
                         load.remember(kind, &name, &found.path, text);
@@ -82,6 +86,7 @@ pub(super) fn take_in<T>(
         };
         let good = tracked.good.take().or_else(|| {
             let (origin, text) = last_good(kind, &name)?;
+            taken.changed = true;
             build(&name, Path::new(&origin), &text).0.map(Arc::new)
         });
         *tracked = Tracked { stamp, digest, problems, good, is_stale: true, ..Tracked::new(folder) };
