@@ -33,7 +33,7 @@ mod trim;
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 
 use change::{Change, DocumentKind, Loaded, PendingNotice, RunRecord};
 use record::Document;
@@ -115,11 +115,7 @@ impl Journal {
     /// Fails with [`ErrorKind::Conflict`] when a version or the epoch is not the one this process
     /// left, and with [`ErrorKind::Taken`] when a trigger has run before.
     pub fn commit(&mut self, changes: &[Change]) -> Result<(), JournalError> {
-        let epoch = self.epoch;
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        sqlite::guard(&transaction, epoch)?;
-        sqlite::apply(&transaction, changes)?;
-        Ok(transaction.commit()?)
+        self.whole(|connection| sqlite::apply(connection, changes))
     }
 
     /// Returns notices due at `now`, oldest first, and when the next one is due.
@@ -155,21 +151,12 @@ impl Journal {
     /// Runs under way, the latest run and the latest good one of each policy stay; so do the latest
     /// plan and notices that wait. A retired policy goes when nothing of it is left.
     pub fn trim(&mut self, before: Timestamp, limit: u32) -> Result<u32, JournalError> {
-        let epoch = self.epoch;
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        sqlite::guard(&transaction, epoch)?;
-        let gone = trim::trim(&transaction, before, limit)?;
-        transaction.commit()?;
-        Ok(gone)
+        self.whole(|connection| trim::trim(connection, before, limit))
     }
 
     /// Makes this machine the one the journal belongs to. A person has said so.
     pub fn accept_machine(&mut self) -> Result<(), JournalError> {
-        let epoch = self.epoch;
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        sqlite::guard(&transaction, epoch)?;
-        transaction.execute("update instance set machine = ?1", [&self.machine])?;
-        transaction.commit()?;
+        self.whole(|connection| Ok(connection.execute("update instance set machine = ?1", [&self.machine])?))?;
         self.machine_changed = false;
         Ok(())
     }
@@ -190,6 +177,43 @@ impl Journal {
     /// Whether the reserve is there. A journal in memory needs none.
     pub fn has_reserve(&self) -> bool {
         self.place.as_ref().is_none_or(|place| open::has_reserve(&place.directory))
+    }
+
+    /// Does something in a transaction of this epoch, wholly or not at all.
+    fn whole<T>(&self, work: impl FnOnce(&Connection) -> Result<T, JournalError>) -> Result<T, JournalError> {
+        let transaction = Transaction::begin(&self.connection)?;
+        sqlite::guard(&self.connection, self.epoch)?;
+        let done = work(&self.connection)?;
+        transaction.commit()?;
+        Ok(done)
+    }
+}
+
+/// A transaction that takes itself back unless it was committed. Its statements are prepared once,
+/// which a small commit notices.
+struct Transaction<'c> {
+    connection: &'c Connection,
+}
+
+impl Transaction<'_> {
+    fn begin(connection: &Connection) -> Result<Transaction<'_>, JournalError> {
+        connection.prepare_cached("begin immediate")?.execute([])?;
+        Ok(Transaction { connection })
+    }
+
+    fn commit(self) -> Result<(), JournalError> {
+        self.connection.prepare_cached("commit")?.execute([])?;
+        Ok(())
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        // Some errors have taken it back before.
+        if !self.connection.is_autocommit() {
+            // The caller has an error to tell that came first, and ends the process.
+            let _ = self.connection.execute_batch("rollback");
+        }
     }
 }
 
