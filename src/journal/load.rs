@@ -14,8 +14,15 @@ use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::Kind;
 
 /// Columns of a run, in the order in which [`run`] reads them; `r` is the run, `p` its policy.
-pub(super) const RUN_COLUMNS: &str = "r.run_id, p.name, r.policy_uid, r.kind, r.trigger_at, r.cause, r.began_at, \
-    r.ended_at, r.outcome, r.message, r.blame, r.attempts, r.snapshot";
+macro_rules! run_columns {
+    () => {
+        "r.run_id, p.name, r.policy_uid, r.kind, r.trigger_at, r.cause, r.began_at, \
+         r.ended_at, r.outcome, r.message, r.blame, r.attempts, r.snapshot"
+    };
+}
+
+/// The same for statements that are put together where they are used.
+pub(super) const RUN_COLUMNS: &str = run_columns!();
 
 /// Columns of a notice, in the order in which [`notice`] reads them.
 pub(super) const NOTICE_COLUMNS: &str = "key, policy_uid, policy, run_id, event, channel, subject, body, at, \
@@ -80,9 +87,11 @@ fn policies(connection: &Connection) -> Result<Vec<LoadedPolicy>, JournalError> 
         join workflows d on d.policy_uid = p.policy_uid and d.kind = 'deletion'
         where p.retired_at is null or c.phase <> 'waiting' or d.phase <> 'waiting'
         order by p.name, p.policy_uid";
+    // All in one piece of memory: growing by and by would leave pieces of every size behind.
+    let living: i64 = value(connection, "select count(*) from policies where retired_at is null", [])?.unwrap_or(0);
+    let mut policies = Vec::with_capacity(usize::try_from(living).unwrap_or(0));
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([])?;
-    let mut policies = Vec::new();
     while let Some(row) = rows.next()? {
         let policy = policy(connection, row);
         policies.push(policy.map_err(|error| {
@@ -126,10 +135,13 @@ fn policy(connection: &Connection, row: &Row<'_>) -> Result<LoadedPolicy, Journa
 
 fn run_numbered(connection: &Connection, number: Option<i64>) -> Result<Option<RunRecord>, JournalError> {
     let Some(number) = number else { return Ok(None) };
-    // Built once for each connection; what is cached is the statement.
-    let sql =
-        format!("select {RUN_COLUMNS} from runs r join policies p on p.policy_uid = r.policy_uid where r.number = ?1");
-    let mut statement = connection.prepare_cached(&sql)?;
+    // Asked up to three times a policy: no text is put together for it.
+    let sql = concat!(
+        "select ",
+        run_columns!(),
+        " from runs r join policies p on p.policy_uid = r.policy_uid where r.number = ?1"
+    );
+    let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params![number])?;
     rows.next()?.map(run).transpose()
 }
@@ -207,10 +219,22 @@ pub(super) fn document(
     rows.next()?.map(read_document).transpose()
 }
 
+/// Shows the last good text of every file, one at a time.
+pub(super) fn each_document(connection: &Connection, visit: &mut dyn FnMut(Document)) -> Result<(), JournalError> {
+    let sql = "select kind, name, origin, text, at from documents order by kind, name";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        visit(read_document(row)?);
+    }
+    Ok(())
+}
+
 /// Returns the last good text of every file.
 pub(super) fn documents(connection: &Connection) -> Result<Vec<Document>, JournalError> {
-    let sql = "select kind, name, origin, text, at from documents order by kind, name";
-    all(connection, sql, params![], read_document)
+    let mut documents = Vec::new();
+    each_document(connection, &mut |document| documents.push(document))?;
+    Ok(documents)
 }
 
 /// Returns every row of a question.

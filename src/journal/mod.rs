@@ -107,7 +107,10 @@ impl Journal {
 
     /// Returns everything that is promised and not yet kept.
     pub fn load(&mut self) -> Result<Loaded, JournalError> {
-        load::load(&self.connection, self.machine_changed)
+        let loaded = load::load(&self.connection, self.machine_changed)?;
+        // Its pages are not asked for again soon; whoever takes up what was loaded needs the memory.
+        self.connection.release_memory()?;
+        Ok(loaded)
     }
 
     /// Makes all the changes true, durably, or none.
@@ -130,6 +133,12 @@ impl Journal {
     /// Returns the run that was begun for a client's key, if one was.
     pub fn run_of_request(&mut self, key: &str) -> Result<Option<RunRecord>, JournalError> {
         load::run_of_request(&self.connection, key)
+    }
+
+    /// Shows the last good text of every file, by kind and name, one at a time: together they are
+    /// many megabytes. After an error some were shown and the others were not.
+    pub fn each_document(&mut self, visit: &mut dyn FnMut(Document)) -> Result<(), JournalError> {
+        load::each_document(&self.connection, visit)
     }
 
     /// Returns the last good text of every file, by kind and name.
