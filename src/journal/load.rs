@@ -15,8 +15,15 @@ use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::Kind;
 
 /// Columns of a run, in the order in which [`run`] reads them; `r` is the run, `p` its policy.
-pub(super) const RUN_COLUMNS: &str = "r.run_id, p.name, r.policy_uid, r.kind, r.trigger_at, r.cause, r.began_at, \
-    r.ended_at, r.outcome, r.message, r.blame, r.attempts, r.snapshot";
+macro_rules! run_columns {
+    () => {
+        "r.run_id, p.name, r.policy_uid, r.kind, r.trigger_at, r.cause, r.began_at, \
+         r.ended_at, r.outcome, r.message, r.blame, r.attempts, r.snapshot"
+    };
+}
+
+/// The same for statements that are put together where they are used.
+pub(super) const RUN_COLUMNS: &str = run_columns!();
 
 /// Columns of a notice, in the order in which [`notice`] reads them.
 pub(super) const NOTICE_COLUMNS: &str = "key, policy_uid, policy, run_id, event, channel, subject, body, at, \
@@ -143,10 +150,13 @@ fn policy(connection: &Connection, row: &Row<'_>) -> Result<LoadedPolicy, Journa
 
 fn run_numbered(connection: &Connection, number: Option<i64>) -> Result<Option<RunRecord>, JournalError> {
     let Some(number) = number else { return Ok(None) };
-    // Built once for each connection; what is cached is the statement.
-    let sql =
-        format!("select {RUN_COLUMNS} from runs r join policies p on p.policy_uid = r.policy_uid where r.number = ?1");
-    let mut statement = connection.prepare_cached(&sql)?;
+    // Asked up to three times a policy: no text is put together for it.
+    let sql = concat!(
+        "select ",
+        run_columns!(),
+        " from runs r join policies p on p.policy_uid = r.policy_uid where r.number = ?1"
+    );
+    let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params![number])?;
     rows.next()?.map(run).transpose()
 }

@@ -33,7 +33,7 @@ mod trim;
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 
 use change::{Change, DocumentKind, Loaded, LoadedPolicy, PendingNotice, RunRecord};
 use record::Document;
@@ -113,7 +113,10 @@ impl Journal {
     /// Returns the same without the policies, which are shown one by one, each with all the rest: of
     /// thousands not all need be in memory at once.
     pub fn load_each(&mut self, visit: &mut dyn FnMut(&Loaded, LoadedPolicy)) -> Result<Loaded, JournalError> {
-        load::load(&self.connection, self.machine_changed, visit)
+        let loaded = load::load(&self.connection, self.machine_changed, visit)?;
+        // Its pages are not asked for again soon; whoever takes up what was loaded needs the memory.
+        self.connection.release_memory()?;
+        Ok(loaded)
     }
 
     /// Makes all the changes true, durably, or none.
@@ -121,11 +124,7 @@ impl Journal {
     /// Fails with [`ErrorKind::Conflict`] when a version or the epoch is not the one this process
     /// left, and with [`ErrorKind::Taken`] when a trigger has run before.
     pub fn commit(&mut self, changes: &[Change]) -> Result<(), JournalError> {
-        let epoch = self.epoch;
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        sqlite::guard(&transaction, epoch)?;
-        sqlite::apply(&transaction, changes)?;
-        Ok(transaction.commit()?)
+        self.whole(|connection| sqlite::apply(connection, changes))
     }
 
     /// Returns notices due at `now`, oldest first, and when the next one is due.
@@ -142,7 +141,8 @@ impl Journal {
         load::run_of_request(&self.connection, key)
     }
 
-    /// Shows the last good text of every file, by kind and name.
+    /// Shows the last good text of every file, by kind and name, one at a time: together they are
+    /// many megabytes. After an error some were shown and the others were not.
     pub fn each_document(&mut self, visit: &mut dyn FnMut(Document)) -> Result<(), JournalError> {
         load::each_document(&self.connection, visit)
     }
@@ -161,21 +161,12 @@ impl Journal {
     /// Runs under way, the latest run and the latest good one of each policy stay; so do the latest
     /// plan and notices that wait. A retired policy goes when nothing of it is left.
     pub fn trim(&mut self, before: Timestamp, limit: u32) -> Result<u32, JournalError> {
-        let epoch = self.epoch;
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        sqlite::guard(&transaction, epoch)?;
-        let gone = trim::trim(&transaction, before, limit)?;
-        transaction.commit()?;
-        Ok(gone)
+        self.whole(|connection| trim::trim(connection, before, limit))
     }
 
     /// Makes this machine the one the journal belongs to. A person has said so.
     pub fn accept_machine(&mut self) -> Result<(), JournalError> {
-        let epoch = self.epoch;
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        sqlite::guard(&transaction, epoch)?;
-        transaction.execute("update instance set machine = ?1", [&self.machine])?;
-        transaction.commit()?;
+        self.whole(|connection| Ok(connection.execute("update instance set machine = ?1", [&self.machine])?))?;
         self.machine_changed = false;
         Ok(())
     }
@@ -207,6 +198,43 @@ impl Journal {
     /// Returns how many notices no channel has taken yet.
     pub fn notices_waiting(&mut self) -> Result<u64, JournalError> {
         load::notices_waiting(&self.connection)
+    }
+
+    /// Does something in a transaction of this epoch, wholly or not at all.
+    fn whole<T>(&self, work: impl FnOnce(&Connection) -> Result<T, JournalError>) -> Result<T, JournalError> {
+        let transaction = Transaction::begin(&self.connection)?;
+        sqlite::guard(&self.connection, self.epoch)?;
+        let done = work(&self.connection)?;
+        transaction.commit()?;
+        Ok(done)
+    }
+}
+
+/// A transaction that takes itself back unless it was committed. Its statements are prepared once,
+/// which a small commit notices.
+struct Transaction<'c> {
+    connection: &'c Connection,
+}
+
+impl Transaction<'_> {
+    fn begin(connection: &Connection) -> Result<Transaction<'_>, JournalError> {
+        connection.prepare_cached("begin immediate")?.execute([])?;
+        Ok(Transaction { connection })
+    }
+
+    fn commit(self) -> Result<(), JournalError> {
+        self.connection.prepare_cached("commit")?.execute([])?;
+        Ok(())
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        // Some errors have taken it back before.
+        if !self.connection.is_autocommit() {
+            // The caller has an error to tell that came first, and ends the process.
+            let _ = self.connection.execute_batch("rollback");
+        }
     }
 }
 

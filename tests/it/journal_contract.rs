@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use snapkeep::journal::change::{
-    Adoption, Audit, Begun, Change, Delivered, Delivery, DocumentKind, LoadedPolicy, Notice, Settled, Skip, SkipReason,
-    State,
+    Adoption, Audit, Begun, Change, Delivered, Delivery, DocumentKind, LoadedPolicy, Notice, RunRecord, Settled, Skip,
+    SkipReason, State,
 };
 use snapkeep::journal::record::Document;
 use snapkeep::journal::{ErrorKind, Journal};
@@ -55,6 +55,7 @@ contract!(
     a_trigger_runs_once,
     a_settled_run_cannot_settle_again,
     the_latest_runs_come_back_with_their_policy,
+    the_latest_runs_come_back_whatever_was_saved_beside_them,
     a_policy_that_returns_under_its_name_inherits_nothing,
     a_policy_that_returns_under_its_uid_goes_on,
     two_living_policies_cannot_share_a_name,
@@ -192,6 +193,30 @@ fn the_latest_runs_come_back_with_their_policy(open: Open) {
     assert_eq!((last.message.as_deref(), last.blame.as_deref()), (Some("it ended"), Some("because")));
     assert_eq!(last.snapshot.as_deref(), Some("db-20-aaaaaaaa"));
     assert_eq!(policy.last_deletion.map(|run| run.run_id), Some("r3".into()));
+}
+
+fn the_latest_runs_come_back_whatever_was_saved_beside_them(open: Open) {
+    let mut opened = open();
+    let waiting = |mark| State::Creation(Workflow { mark: at(mark), phase: Phase::Waiting });
+    commit(&mut opened, &[adopt("u", "db"), begin("r1", "u", 10), save("u", 1, waiting(10), None)]);
+    let runs = |opened: &mut Opened| {
+        let policy = policy(opened, "u");
+        let id = |run: Option<RunRecord>| run.map(|run| run.run_id.to_string()).unwrap_or_default();
+        let version = policy.creation.1;
+        format!("{} {} {} {version}", id(policy.last_creation), id(policy.last_deletion), id(policy.last_good))
+    };
+    assert_eq!(runs(&mut opened), "r1   2");
+    // Saved after, before and twice; beside a run of the other workflow; and not at all.
+    commit(&mut opened, &[settle("r1", 11, Outcome::Succeeded), save("u", 2, waiting(11), None)]);
+    assert_eq!(runs(&mut opened), "r1  r1 3");
+    commit(&mut opened, &[save("u", 3, waiting(20), None), begin("r2", "u", 20), begin_deletion("d1", "u", 20)]);
+    assert_eq!(runs(&mut opened), "r2 d1 r1 4");
+    let (first, second) = (save("u", 4, waiting(21), None), save("u", 5, waiting(22), None));
+    commit(&mut opened, &[settle("r2", 21, Outcome::Succeeded), first, begin("r3", "u", 22), second]);
+    assert_eq!(runs(&mut opened), "r3 d1 r2 6");
+    commit(&mut opened, &[settle("r3", 23, Outcome::Failed), settle("d1", 23, Outcome::Succeeded)]);
+    assert_eq!(runs(&mut opened), "r3 d1 r2 6");
+    assert_eq!(refusal(&mut opened, &[begin("r4", "nobody", 30)]), ErrorKind::Conflict);
 }
 
 fn a_policy_that_returns_under_its_name_inherits_nothing(open: Open) {
