@@ -3,3 +3,4 @@
 pub mod dice;
 pub mod roster;
 pub mod stage;
+pub mod wait;
