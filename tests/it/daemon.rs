@@ -5,7 +5,7 @@
 //! of the outside and the daemon's own journal can be compared.
 
 mod books;
-
+mod disk;
 mod kills;
 mod place;
 
