@@ -44,8 +44,8 @@ pub enum DaemonError {
     #[error("{0}")]
     Refused(String),
     /// The journal failed. Exit code 74: what is there is read back at the next start.
-    #[error("failed to keep the journal: {0}")]
-    Journal(JournalError),
+    #[error("failed to keep the journal")]
+    Journal(#[source] JournalError),
     /// The system refused something else. Exit code 1.
     #[error("failed to {what}")]
     System {

@@ -19,6 +19,7 @@ use snapkeep::lifecycle::snapshot::Status;
 use snapkeep::lifecycle::workflow::FaultKind;
 
 use crate::driver_contract::{Fixture, call, create, files, list, name, order, target};
+use crate::support::skips::not_tested;
 
 /// Fills a folder with one of everything that can be kept.
 pub fn fill(source: &Path) {
@@ -163,7 +164,7 @@ async fn what_may_not_be_read_makes_a_snapshot_partial() {
     // Root may read everything, so the program runs as somebody else.
     let setpriv = Path::new("/usr/bin/setpriv");
     if !setpriv.exists() {
-        eprintln!("SKIPPED what_may_not_be_read_makes_a_snapshot_partial: tests run as root and there is no setpriv");
+        not_tested("files that may not be read, because tests run as root and there is no setpriv");
         return;
     }
     let fixture = files();

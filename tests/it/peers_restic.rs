@@ -8,6 +8,7 @@ use snapkeep::lifecycle::workflow::FaultKind;
 
 use crate::driver_contract::{Fixture, call, create, files, list, order, target};
 use crate::files::{fill, tree};
+use crate::support::skips::not_tested;
 
 /// Runs restic on the fixture's repository and returns what it printed.
 fn restic(fixture: &Fixture, arguments: &[&str]) -> String {
@@ -27,7 +28,7 @@ fn restic(fixture: &Fixture, arguments: &[&str]) -> String {
 #[tokio::test]
 async fn restic_reads_checks_and_restores_what_we_wrote() {
     if Command::new("restic").arg("version").output().is_err() {
-        eprintln!("SKIPPED restic_reads_checks_and_restores_what_we_wrote: restic is not installed");
+        not_tested("what restic makes of our repositories, because it is not installed");
         return;
     }
     let fixture = files();

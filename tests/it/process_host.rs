@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, test_kill_process_group};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use serde_json::Map;
 use snapkeep::drivers::process::{Limits, ProcessDriver, Program};
 use snapkeep::drivers::{Abilities, Call, Driver, ProgressSink};
 use snapkeep::lifecycle::snapshot::SnapshotName;
 use snapkeep::lifecycle::workflow::Fault;
 use tempfile::TempDir;
+
+use crate::support::wait::{PATIENCE, Writes, all_dead, living_in_group, nobody_left};
 
 /// Reads the request and greets; then it misbehaves.
 const GREET: &str = r#"read -r request; echo '{"snapkeep":1}'; "#;
@@ -55,14 +57,21 @@ fn name() -> SnapshotName {
     SnapshotName::new("a-1").expect("valid")
 }
 
-/// Waits until nobody is left in the group whose number stands in `file`.
-async fn nobody_left(file: &Path) {
+/// Returns the group whose number stands in `file`, once its leader has written it down.
+fn group(file: &Path) -> Option<Pid> {
+    std::fs::read_to_string(file).ok()?.strip_suffix('\n')?.parse().ok().and_then(Pid::from_raw)
+}
+
+/// Waits until nobody is left in the group whose number stands in `file`, and its leader is reaped.
+async fn group_gone(file: &Path) {
+    let group = group(file).expect("the script wrote its group");
+    nobody_left(move || living_in_group(group)).await;
+    // Whoever reaps it is a task of this runtime, which has only to come to its turn.
     let began = Instant::now();
-    let text = std::fs::read_to_string(file).expect("the script wrote its group");
-    let group = text.trim().parse().ok().and_then(Pid::from_raw).expect("a number");
-    while test_kill_process_group(group).is_ok() {
-        assert!(began.elapsed() < Duration::from_secs(10), "processes of group {text} are left");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    let end = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    while waitid(WaitId::Pid(group), end).is_ok() {
+        assert!(began.elapsed() < PATIENCE, "the leader of group {group:?} is dead and nobody reaps it");
+        tokio::task::yield_now().await;
     }
 }
 
@@ -75,7 +84,7 @@ async fn check_with(script: &str, limits: Limits, call: Call, expected: &str) {
         Err(Fault { kind, message, .. }) => format!("{}: {message}", kind.word()),
     };
     assert!(told.contains(expected), "expected {expected:?}, got {told:?}");
-    nobody_left(&script.group_file()).await;
+    group_gone(&script.group_file()).await;
 }
 
 async fn check(script: &str, expected: &str) {
@@ -179,7 +188,7 @@ async fn a_listing_that_lies_about_its_count_is_incomplete() {
         let fault = script.driver.list(&patient()).await.expect_err("must be refused");
         assert!(fault.message.contains(expected), "{fault:?}");
         assert_eq!(fault.kind.word(), "incomplete", "{fault:?}");
-        nobody_left(&script.group_file()).await;
+        group_gone(&script.group_file()).await;
     }
 }
 
@@ -196,7 +205,7 @@ async fn a_call_that_is_dropped_leaves_no_process() {
             _ = script.driver.describe(&name, &call) => panic!("it does not answer"),
             () = began.notified() => {}
         }
-        nobody_left(&script.group_file()).await;
+        group_gone(&script.group_file()).await;
     }
 }
 
@@ -204,27 +213,18 @@ async fn a_call_that_is_dropped_leaves_no_process() {
 fn a_call_that_is_dropped_with_its_runtime_leaves_no_process() {
     let script = Script::new("sleep 60 & sleep 60", Limits::default());
     let file = script.group_file();
+    let writes = Writes::below(&[script.folder.path()]);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let task = runtime.spawn(async move { script.driver.describe(&name(), &patient()).await.map(|_| script) });
-    let began = Instant::now();
-    while std::fs::read_to_string(&file).unwrap_or_default().is_empty() {
-        assert!(began.elapsed() < Duration::from_secs(10) && !task.is_finished(), "it never began");
-        std::thread::yield_now();
+    while group(&file).is_none() {
+        assert!(!task.is_finished(), "it never began");
+        writes.next();
     }
-    let text = std::fs::read_to_string(&file).expect("written");
+    let group = group(&file).expect("written");
     drop(runtime);
-    let group = text.trim().parse().ok().and_then(Pid::from_raw).expect("a number");
-    while test_kill_process_group(group).is_ok() && !only_zombies(group) {
-        assert!(began.elapsed() < Duration::from_secs(10), "processes of group {text} are left");
-        std::thread::yield_now();
-    }
-}
-
-/// Without a runtime nobody reaps the leader before this process ends; dead it is all the same.
-fn only_zombies(leader: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", leader.as_raw_nonzero())).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
+    // Without a runtime nobody reaps the leader before this process ends; dead it is all the same.
+    all_dead(|| living_in_group(group));
 }
 
 #[tokio::test]

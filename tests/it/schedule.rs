@@ -7,8 +7,6 @@ mod peers;
 mod reference;
 mod transitions;
 
-use std::io::Write;
-
 use snapkeep::lifecycle::schedule::Schedule;
 use snapkeep::lifecycle::time::Timestamp;
 
@@ -28,11 +26,4 @@ fn triggers_until(schedule: &Schedule, after: Timestamp, until: Timestamp) -> Ve
 fn utc(text: &str) -> Timestamp {
     let wall = chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M").expect(text);
     Timestamp::from_seconds(wall.and_utc().timestamp())
-}
-
-/// Tells what was compared, or was not, past the capturing of test output: a test that could not test
-/// must not look like one that did.
-fn tell(line: &str) {
-    // Nobody to tell is no reason to fail.
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

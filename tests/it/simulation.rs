@@ -11,8 +11,10 @@ use std::sync::Arc;
 
 use snapkeep::engine::Engine;
 use snapkeep::engine::event::{Ask, Command, Done, Errands, Event, Job, JobId, Refusal, What};
+use snapkeep::engine::tracked::Tracked;
 use snapkeep::engine::view::View;
 use snapkeep::journal::{HistoryQuery, Journal, Reader};
+use snapkeep::lifecycle::plan::{Plan, Target};
 use snapkeep::lifecycle::retention::Verdict;
 use snapkeep::lifecycle::snapshot::{Listing, Presence, Snapshot, SnapshotName, Status, label};
 use snapkeep::lifecycle::time::{Moment, Span, Timestamp};
@@ -61,7 +63,21 @@ struct World {
     in_flight: BTreeMap<JobId, (i64, Box<Ask>)>,
     /// Names that this daemon has looked for since it last ordered them.
     looked_for: BTreeSet<String>,
+    /// What each policy's deletion has seen, by the policy's uid.
+    sights: BTreeMap<Box<str>, Sight>,
     counts: Counts,
+}
+
+/// What a deletion run was shown before it orders anything (D2, D3).
+#[derive(Debug, Default)]
+struct Sight {
+    run_id: Box<str>,
+    /// The latest listing that reached the daemon.
+    listing: Listing,
+    /// How many did since the run's latest order.
+    listings: u32,
+    /// Whether this run has ordered anything.
+    has_ordered: bool,
 }
 
 #[derive(Debug, Default)]
@@ -100,6 +116,12 @@ impl World {
             Some(Status::Partial) => Presence::Partial { message: "two files".into() },
             Some(Status::Failed) => Presence::Failed { message: "disk full".into() },
         }
+    }
+
+    /// Returns the uid of a policy whose deletion waits for a listing.
+    fn deleting(&self) -> Option<Box<str>> {
+        let listing = self.in_flight.values().find(|(_, ask)| ask.request == Request::List);
+        listing.map(|(_, ask)| ask.owner.policy_uid.clone())
     }
 
     /// Does what is asked, as a well-behaved driver would, after checking that it may be asked.
@@ -185,7 +207,7 @@ impl World {
     fn answer(&mut self, ask: &Ask, reader: &Reader) -> Option<Answer> {
         self.counts.asked += 1;
         if !self.faults {
-            return Some(self.obey(ask, reader));
+            return Some(self.answer_truly(ask, reader));
         }
         match self.dice.below(100) {
             0..8 => {
@@ -219,8 +241,37 @@ impl World {
                 self.counts.hung += 1;
                 None
             }
-            _ => Some(self.obey(ask, reader)),
+            _ => Some(self.answer_truly(ask, reader)),
         }
+    }
+
+    fn answer_truly(&mut self, ask: &Ask, reader: &Reader) -> Answer {
+        let answer = self.obey(ask, reader);
+        if let Answer::Listed(listing) = &answer
+            && let Some(sight) = self.sights.get_mut(&ask.owner.policy_uid)
+        {
+            sight.listing = listing.clone();
+            sight.listings += 1;
+        }
+        answer
+    }
+
+    /// Whether this deletion may be ordered: it was planned from one listing and judged again by
+    /// another since, and both the snapshot and the rule in force are still such that it is to go.
+    fn check_order_to_delete(&mut self, target: &Target, ask: &Ask, policy: &Tracked) {
+        let name = &target.name;
+        let rule = policy.deletion_rule().filter(|_| !policy.withdrawn_by_stop());
+        let rule = rule.unwrap_or_else(|| panic!("{name} was ordered to go for a policy that is stopped or gone"));
+        let repository = policy.entry.as_ref().map(|entry| &entry.repository);
+        let is_its_own = repository.is_some_and(|repository| Arc::ptr_eq(&repository.driver, &ask.driver));
+        assert!(is_its_own, "{name} was ordered to go where the policy in force keeps nothing");
+        let sight = self.sights.get_mut(&ask.owner.policy_uid);
+        let sight = sight.unwrap_or_else(|| panic!("{name} was ordered to go unseen"));
+        let looks = if sight.has_ordered { 1 } else { 2 };
+        assert!(sight.listings >= looks, "{name} was ordered to go without another look");
+        let judged = Plan::make(&ask.owner, &rule.condition, &sight.listing, None, true, self.now.wall);
+        assert!(judged.allowed().any(|allowed| allowed == target), "{name} was ordered to go and is to be kept");
+        (sight.listings, sight.has_ordered) = (0, true);
     }
 }
 
@@ -237,6 +288,7 @@ fn boot(state: &Path, policies: &[PolicyText], world: &mut World) -> Daemon {
         Engine::start(journal, roster::roster(policies), view.clone(), 64, world.now).expect("the engine starts");
     let mut daemon = Daemon { engine, view };
     world.looked_for.clear();
+    world.sights.clear();
     take_errands(&mut daemon, errands, world);
     daemon
 }
@@ -248,13 +300,28 @@ fn check_order(daemon: &Daemon, ask: &Ask, world: &mut World) {
             assert!(world.looked_for.remove(name.as_str()), "{name} was ordered without a look");
         }
         Request::Delete(target) => {
-            let shown = daemon.view.policies(&[]);
-            let policy = shown.iter().find(|tracked| *tracked.uid == *ask.owner.policy_uid);
-            let in_force = policy.is_some_and(|tracked| !tracked.paused && tracked.deletion_rule().is_some());
-            assert!(in_force, "{} was ordered to go for a policy that is stopped or gone", target.name);
+            let policy = shown(daemon, ask);
+            let policy =
+                policy.unwrap_or_else(|| panic!("{} was ordered to go for a policy that is gone", target.name));
+            world.check_order_to_delete(target, ask, &policy);
         }
-        Request::Describe(_) | Request::List | Request::Cancel(_) => {}
+        Request::List => {
+            let run_id = shown(daemon, ask).and_then(|policy| {
+                let latest = policy.deletion.latest.as_ref()?;
+                Some(latest.run_id(&policy.uid, Kind::Deletion).into_boxed_str())
+            });
+            let sight = world.sights.entry(ask.owner.policy_uid.clone()).or_default();
+            if let Some(run_id) = run_id.filter(|run_id| *run_id != sight.run_id) {
+                *sight = Sight { run_id, ..Sight::default() };
+            }
+        }
+        Request::Describe(_) | Request::Cancel(_) => {}
     }
+}
+
+/// Returns the policy that asks, as readers see it.
+fn shown(daemon: &Daemon, ask: &Ask) -> Option<Arc<Tracked>> {
+    daemon.view.policies(&[]).into_iter().find(|tracked| *tracked.uid == *ask.owner.policy_uid)
 }
 
 fn take_errands(daemon: &mut Daemon, errands: Errands, world: &mut World) {
@@ -326,6 +393,7 @@ fn simulate(seed: u64, meddling: Meddling) -> Counts {
         serial: 0,
         in_flight: BTreeMap::new(),
         looked_for: BTreeSet::new(),
+        sights: BTreeMap::new(),
         counts: Counts::default(),
     };
     name_installation(folder.path(), start);
@@ -338,7 +406,9 @@ fn simulate(seed: u64, meddling: Meddling) -> Counts {
         if world.dice.below(400) == 0 {
             crash(&mut daemon, &reader, &mut world, folder.path(), &texts);
         }
-        if meddling == Meddling::All && world.dice.below(150) == 0 {
+        // Most of what people change matters to a deletion under way; so they mostly meddle with one.
+        let odds = if world.deleting().is_some() { 12 } else { 150 };
+        if meddling == Meddling::All && world.dice.below(odds) == 0 {
             meddle(&mut daemon, &mut world, &mut texts);
         }
     }
@@ -395,12 +465,52 @@ fn crash(daemon: &mut Daemon, reader: &Reader, world: &mut World, state: &Path, 
 
 fn meddle(daemon: &mut Daemon, world: &mut World, texts: &mut Vec<PolicyText>) {
     world.counts.meddled += 1;
-    let chosen = world.dice.below(texts.len().max(1) as u64) as usize;
+    let any = world.dice.below(texts.len().max(1) as u64) as usize;
+    let deleting = world.deleting().and_then(|uid| {
+        let policy = daemon.view.policies(&[]).into_iter().find(|policy| *policy.uid == *uid)?;
+        texts.iter().position(|text| *text.name == *policy.name)
+    });
+    let chosen = deleting.unwrap_or(any);
     let name = texts.get(chosen).map_or_else(|| "hourly".to_string(), |text| text.name.clone());
-    match world.dice.below(8) {
+    match world.dice.below(14) {
         0 => {
             if let Some(text) = texts.get_mut(chosen) {
                 text.max_count = Some(2 + world.dice.below(20) as u32);
+            }
+            turn(daemon, vec![Event::Loaded(roster::roster(texts))], world);
+        }
+        7 => {
+            if let Some(text) = texts.get_mut(chosen) {
+                text.min_count = 1 + world.dice.below(20) as u32;
+                text.max_age = Some(["3h", "12h", "2d", "3d"][world.dice.below(4) as usize].into());
+            }
+            turn(daemon, vec![Event::Loaded(roster::roster(texts))], world);
+        }
+        8 => {
+            if let Some(text) = texts.get_mut(chosen) {
+                let usual = policies().into_iter().find(|usual| usual.name == text.name);
+                text.deletion = if text.deletion.is_none() { usual.and_then(|usual| usual.deletion) } else { None };
+            }
+            turn(daemon, vec![Event::Loaded(roster::roster(texts))], world);
+        }
+        9 => {
+            // The same store under another name: what it keeps is not in question, whose it is now is.
+            if let Some(text) = texts.get_mut(chosen) {
+                text.repository = ["simulated", "moved"][usize::from(text.repository == "simulated")].into();
+            }
+            turn(daemon, vec![Event::Loaded(roster::roster(texts))], world);
+        }
+        11 | 12 => {
+            // Somebody puts everything right again: where all is stopped there is little to get wrong.
+            *texts = policies();
+            turn(daemon, vec![Event::Loaded(roster::roster(texts))], world);
+            for text in texts.iter() {
+                let _ = command(daemon, world, What::Start { policy: text.name.clone() });
+            }
+        }
+        10 => {
+            if let Some(text) = texts.get_mut(chosen) {
+                text.enabled = !text.enabled;
             }
             turn(daemon, vec![Event::Loaded(roster::roster(texts))], world);
         }

@@ -9,7 +9,8 @@ use snapkeep::config::zone;
 use snapkeep::lifecycle::schedule::Schedule;
 use snapkeep::lifecycle::time::Timestamp;
 
-use super::{tell, triggers};
+use super::triggers;
+use crate::support::skips::tell;
 
 const ZONES: [&str; 16] = [
     "UTC",

@@ -2,4 +2,6 @@
 
 pub mod dice;
 pub mod roster;
+pub mod skips;
 pub mod stage;
+pub mod wait;

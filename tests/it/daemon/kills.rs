@@ -1,0 +1,55 @@
+//! Killed at any moment.
+
+use std::fs;
+
+use snapkeep::clock;
+use snapkeep::lifecycle::workflow::Kind;
+
+use super::place::Place;
+use super::{books, policy};
+use crate::support::dice::Dice;
+
+/// Kills in the daily run; 200 and more by `SNAPKEEP_KILLS`.
+const KILLS: u64 = 25;
+/// Policies that are busy while the daemon is killed: each has runs in other states.
+const BUSY: usize = 8;
+/// A daemon lives for so many writes at most: enough to be up, to begin and to end some runs.
+const WRITES_MAX: u64 = 250;
+
+#[test]
+fn killed_at_any_moment_nothing_doubles_and_nothing_is_lost() {
+    let kills = std::env::var("SNAPKEEP_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
+    let mut dice = Dice::new(clock::now().wall.millis().unsigned_abs());
+    let mut place = Place::busy(BUSY);
+    // The first start makes the journal; what a kill in the middle of that leaves is the journal's own test.
+    place.start();
+    place.until("the first snapshot", |body| policy(body)?["last_good"].as_object().map(|_| ()));
+    place.kill();
+    let mut answered = 0;
+    for _ in 0..kills {
+        let _ = fs::remove_file(place.path("state/api.sock"));
+        let writes = place.writes();
+        place.start();
+        // By writes and not by time, so that it is in the middle of something.
+        let mut left = dice.below(WRITES_MAX) as usize;
+        while left > 0 {
+            left = left.saturating_sub(writes.next().max(1));
+        }
+        answered += u64::from(place.path("state/api.sock").exists());
+        place.kill();
+    }
+    // Left in peace it settles everything it had begun.
+    place.start();
+    place.calm_down();
+    assert_eq!(place.stop(), Some(0));
+    let books = books::balanced(&place);
+    println!(
+        "{kills} kills, {answered} of them after it was up: {} creations and {} deletion runs in the journal, \
+         {} snapshots made, {} deleted, none twice",
+        books.runs(Kind::Creation),
+        books.runs(Kind::Deletion),
+        books.made.len(),
+        books.deleted.len()
+    );
+    assert!(!books.deleted.is_empty() && answered > 0, "the scenario did not come to what it is for");
+}
