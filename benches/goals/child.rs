@@ -1,4 +1,4 @@
-//! This program as a daemon in a process of its own, and what its parent asks of it.
+//! The daemon in a process of its own, as an operator runs it, and what is asked of it.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -8,28 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use snapkeep::config::sources::Sources;
-use snapkeep::daemon;
 use snapkeep::http::short;
-use snapkeep::roster::load_settings;
 
-/// The settings' file a child runs with; its presence makes a child.
-const SETTINGS: &str = "SNAPKEEP_BENCH_DAEMON";
 /// A child that is not up by then never will be.
 const UP_MAX: Duration = Duration::from_secs(120);
-
-pub fn is_child() -> bool {
-    std::env::var_os(SETTINGS).is_some()
-}
-
-/// Runs the daemon until it is told to stop.
-pub fn run() {
-    let settings = PathBuf::from(std::env::var_os(SETTINGS).expect("a child is told its settings"));
-    let sources = Sources::of_file(&settings);
-    let (settings, problems) = load_settings(&sources);
-    assert!(problems.is_empty(), "{problems:?}");
-    daemon::run(&sources, &settings, |_| {}).expect("a daemon");
-}
 
 /// A daemon that runs.
 #[derive(Debug)]
@@ -43,13 +25,14 @@ pub struct Daemon {
 impl Daemon {
     /// Starts one and waits for its first answer.
     pub fn start(settings: &Path) -> Daemon {
-        let program = std::env::current_exe().expect("this program");
         let socket = settings.with_file_name("state").join("api.sock");
         let begin = Instant::now();
-        let child = Command::new(program)
-            .env(SETTINGS, settings)
+        let child = Command::new(env!("CARGO_BIN_EXE_snapkeep"))
+            .args(["run", "--config"])
+            .arg(settings)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .expect("a child");
         let mut daemon = Daemon { child, socket, up: Duration::ZERO };

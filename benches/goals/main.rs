@@ -30,10 +30,6 @@ const POLICIES: usize = 10_000;
 const HISTORY: usize = 1_000_000;
 
 fn main() {
-    if child::is_child() {
-        child::run();
-        return;
-    }
     let quick = std::env::args().any(|argument| argument == "--quick");
     let (policies, history, idle_seconds) = if quick { (1_000, 20_000, 20) } else { (POLICIES, HISTORY, 130) };
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
