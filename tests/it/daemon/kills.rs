@@ -15,6 +15,11 @@ const KILLS: u64 = 25;
 const BUSY: usize = 8;
 /// A daemon lives for so many writes at most: enough to be up, to begin and to end some runs.
 const WRITES_MAX: u64 = 250;
+/// What a look counts that sees nothing: a handful of these is a life.
+const QUIET_LOOK_WRITES: usize = 50;
+/// Whoever is killed twice in one run waits half a minute, counted anew from each start; so this
+/// often it lives until there is something to interrupt again.
+const LIVELY: u64 = 10;
 
 #[test]
 fn killed_at_any_moment_nothing_doubles_and_nothing_is_lost() {
@@ -26,14 +31,20 @@ fn killed_at_any_moment_nothing_doubles_and_nothing_is_lost() {
     place.until("the first snapshot", |body| policy(body)?["last_good"].as_object().map(|_| ()));
     place.kill();
     let mut answered = 0;
-    for _ in 0..kills {
+    for number in 1..=kills {
         let _ = fs::remove_file(place.path("state/api.sock"));
         let writes = place.writes();
         place.start();
         // By writes and not by time, so that it is in the middle of something.
         let mut left = dice.below(WRITES_MAX) as usize;
         while left > 0 {
-            left = left.saturating_sub(writes.next().max(1));
+            // Where nothing is written for a while it has nothing to do.
+            let seen = writes.next();
+            left = left.saturating_sub(if seen == 0 { QUIET_LOOK_WRITES } else { seen });
+        }
+        if number.is_multiple_of(LIVELY) {
+            let before = place.account().len();
+            place.until("more snapshots", |_| (place.account().len() > before + BUSY).then_some(()));
         }
         answered += u64::from(place.path("state/api.sock").exists());
         place.kill();
