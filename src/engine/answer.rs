@@ -42,9 +42,13 @@ impl Engine {
         }
     }
 
-    /// A question that was open when the journal was last written will not be answered.
+    /// A question that was open when the journal was last written will not be answered. While a wait
+    /// goes on none was open.
     pub(super) fn lost<W: Work>(&mut self, index: u32, tracked: &mut Tracked, now: Moment) {
         match &W::flow(tracked).workflow.phase {
+            // Within one boot nothing can shorten a wait. Its span is kept, so that restarts in a row do
+            // not put the question off again and again.
+            Phase::Active(run) if run.wait.from.boot == now.boot && !run.wait.is_over(&now) => {}
             Phase::Active(_) => self.advance::<W>(index, tracked, Answer::Lost, now),
             Phase::Waiting | Phase::Watching(_) => {}
         }

@@ -510,7 +510,13 @@ impl<S: Step> Run<S> {
             // Every attempt was begun and none was answered: whatever ends us or the driver each
             // time is most likely this very work.
             let ending = Ending::new(Outcome::Failed, format!("failed to {}", step.aim()));
-            return settle(ending.because(format!("asked {} times without an answer", self.attempts)), facts);
+            let ending = ending.because(format!("asked {} times without an answer", self.attempts));
+            // One that was not heard of again may be at work all the same.
+            let phase = match step.watched() {
+                None => Phase::Waiting,
+                Some(name) => Phase::Watching(Box::new(Watch::over(name, self.revision, false, now))),
+            };
+            return Turn { phase, ..settle(ending, facts) };
         }
         let run = Run { step, attempts, trouble: None, wait: Wait::none(now), ..self };
         Turn { facts, ..stay(run, true) }
