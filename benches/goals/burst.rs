@@ -50,6 +50,11 @@ pub fn due_at_once(folder: &Path, raw: &Raw, table: &mut Table) {
         let limit = format!("1,000 fdatasyncs {}", span(budget));
         let is_met = samples.p99() <= budget * 0.2;
         table.goal(&measure, figure, &limit, samples.p99() / budget, "p99 ≤ 0.2", is_met);
+        // A disk that syncs in a tenth of a millisecond leaves 20 µs for the two decisions of a policy; nobody
+        // who waits for a thousand policies feels less than this.
+        let felt = (budget * 2.0).max(1e9) * 0.2;
+        let figure = format!("p99 of {}", span(felt));
+        table.note("  beside a fifth of a second, or of twice as many syncs", figure, "", Some(samples.p99() / felt));
         let figure = format!("{} of {} turns", span(samples.best()), commits);
         table.note("  best of the repetitions", figure, "", Some(samples.best() / budget));
     }
@@ -75,6 +80,9 @@ fn burst(folder: &Path, jobs_max: usize) -> (Samples, Samples, usize) {
         samples.add(begin.elapsed());
         turns = count;
         settle(&mut engine, &driver, rest, now, usize::MAX);
+        // The quiet seconds after it, in which the engine would turn by itself.
+        let idle_ms = engine.idle_ms(now).unwrap_or(0);
+        engine.turn(now.plus(idle_ms), Vec::new()).expect("the journal holds");
         driver.snapshots().clear();
     }
     limits.extend(&raw.samples(100));

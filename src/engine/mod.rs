@@ -77,6 +77,7 @@ pub struct Engine {
     /// How often each notice that is under way was tried, this time included.
     tries: BTreeMap<Box<str>, u32>,
     trim_before: Option<Timestamp>,
+    tidying: Tidying,
     stopping: bool,
     no_room: Option<NoRoom>,
     /// Whether the journal belongs to another machine: nothing is deleted then.
@@ -90,6 +91,41 @@ pub struct Engine {
     woken: BTreeSet<u32>,
     errands: Errands,
     replies: Vec<Reply>,
+}
+
+/// When the journal's log is to be written back: some seconds after much was committed, so that the
+/// next many decisions need not wait for it.
+#[derive(Debug, Default)]
+struct Tidying {
+    changes: usize,
+    /// At what uptime.
+    due_at: Option<i64>,
+}
+
+impl Tidying {
+    /// With fewer changes the log is short, and nobody will have to wait.
+    const CHANGES_MIN: usize = 256;
+    const QUIET_MS: i64 = 5_000;
+
+    fn note(&mut self, changes: usize, now: Moment) {
+        self.changes += changes;
+        if self.changes >= Tidying::CHANGES_MIN {
+            self.due_at = Some(now.uptime + Tidying::QUIET_MS);
+        }
+    }
+
+    fn due_at(&self) -> Option<i64> {
+        self.due_at
+    }
+
+    /// Whether it is to be done now, once.
+    fn is_due(&mut self, now: Moment) -> bool {
+        let is_due = self.due_at.is_some_and(|due_at| due_at <= now.uptime);
+        if is_due {
+            *self = Tidying::default();
+        }
+        is_due
+    }
 }
 
 /// An answer to a command, and where it goes.
@@ -130,6 +166,7 @@ impl Engine {
             notice_due: Some(now.wall),
             tries: BTreeMap::new(),
             trim_before: None,
+            tidying: Tidying::default(),
             stopping: false,
             no_room: None,
             machine_changed: loaded.machine_changed,
@@ -213,7 +250,8 @@ impl Engine {
         let wake = self.wakes.first().map(|(uptime, _, _)| uptime - now.uptime);
         let notice = self.notice_due.map(|at| at.since(now.wall));
         let trim = self.trim_before.map(|_| 0);
-        [due, wake, notice, trim].into_iter().flatten().min().map(|span| span.max(0))
+        let tidy = self.tidying.due_at().map(|uptime| uptime - now.uptime);
+        [due, wake, notice, trim, tidy].into_iter().flatten().min().map(|span| span.max(0))
     }
 
     /// Returns how many jobs are in flight.
@@ -280,6 +318,9 @@ impl Engine {
         let changes = std::mem::take(&mut self.changes);
         if !changes.is_empty() {
             self.journal.commit(&changes)?;
+            self.tidying.note(changes.len(), now);
+        } else if self.tidying.is_due(now) {
+            self.journal.checkpoint()?;
         }
         if changes.iter().any(|change| matches!(change, Change::Notice(_) | Change::Delivery(_))) {
             self.view.set_notices_waiting(self.journal.notices_waiting()?);

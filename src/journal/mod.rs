@@ -171,11 +171,12 @@ impl Journal {
         Ok(())
     }
 
-    /// Moves what was committed from the log into the file and empties the log. For quiet times: it
-    /// is no more durable afterwards, only smaller.
+    /// Moves what was committed from the log into the file, so that the log begins anew. For quiet
+    /// times: nothing is more durable afterwards, but the next commits need not do it.
     pub fn checkpoint(&mut self) -> Result<(), JournalError> {
-        // Answers busy while a reader is at work; the next quiet time will do.
-        Ok(self.connection.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))?)
+        // What a reader is looking at stays; the next quiet time will do. The log keeps its length, for
+        // writing into a file is cheaper than growing it.
+        Ok(self.connection.query_row("pragma wal_checkpoint(passive)", [], |_| Ok(()))?)
     }
 
     /// Gives the reserve back to the disk, so that runs under way can still settle, and tells

@@ -5,10 +5,10 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 use snapkeep::engine::event::Event;
 use snapkeep::journal::ErrorKind;
-use snapkeep::lifecycle::workflow::{Answer, Kind};
+use snapkeep::lifecycle::workflow::{Answer, Fault, Kind};
 
 use super::{creating, deleting, good, keep_days, tidying};
-use crate::support::stage::Stage;
+use crate::support::stage::{Stage, clock};
 
 fn beside(stage: &Stage) -> Connection {
     Connection::open(stage.folder().join("journal.db")).expect("the journal's file")
@@ -182,4 +182,39 @@ fn no_table_lists_snapshots() {
             }
         }
     }
+}
+
+#[test]
+fn restarts_in_a_row_do_not_put_off_what_waits() {
+    let mut stage = Stage::new("08:55", &[creating("db", "0 9 * * *")]);
+    stage.at("09:00");
+    stage.refuse("db describe", Fault::transient("reset"));
+    let waits_ms = stage.idle_ms().expect("it is asked again");
+    let asked_at = stage.now.plus(waits_ms);
+    while stage.now.plus(5_000).uptime < asked_at.uptime {
+        stage.restart(&clock(stage.now.wall.plus(5_000)));
+        stage.expect_asked(&[]);
+    }
+    stage.at(&clock(asked_at.wall.plus(1_000)));
+    stage.expect_asked(&["db describe"]);
+    stage.obey_all();
+    assert_eq!(stage.runs("db"), ["creation of 09:00 by schedule: succeeded"]);
+}
+
+#[test]
+fn after_many_decisions_the_log_is_written_back_in_a_quiet_moment() {
+    let policies: Vec<_> = (0..60).map(|number| creating(&format!("db-{number}"), "0 9 * * *")).collect();
+    let mut stage = Stage::new("08:55", &policies);
+    let runs_in_the_file_alone = |stage: &Stage| {
+        let copy = stage.folder().join("copy.db");
+        std::fs::copy(stage.folder().join("journal.db"), &copy).expect("copied without its log");
+        let count = "select count(*) from runs where ended_at is not null";
+        let copy = Connection::open(copy).expect("a journal");
+        copy.query_row(count, [], |row| row.get::<_, i64>(0)).expect("counted")
+    };
+    stage.at("09:00");
+    stage.obey_all();
+    assert_eq!(runs_in_the_file_alone(&stage), 0);
+    stage.at("09:00:10");
+    assert_eq!(runs_in_the_file_alone(&stage), 60);
 }
