@@ -268,6 +268,19 @@ impl Roster {
         self.problems.iter().any(Problem::is_error)
     }
 
+    /// Returns what an earlier text of a policy would stand for today; `None` where it is no longer
+    /// accepted.
+    pub fn earlier(&self, entry: &Entry, text: &str) -> Option<Entry> {
+        let mut parts = build::Parts {
+            repositories: &self.repositories,
+            channels: &self.channels,
+            seed: &entry.seed,
+            memo: &mut build::Memo::new(Calendars::default(), shared::Shared::default()),
+            holder: &|_| None,
+        };
+        build::entry(&entry.policy.name, &entry.origin(), text, &mut parts).0
+    }
+
     /// Checks a policy's text against this roster, as if it stood in the file `origin`. Returns the
     /// entry and its warnings, or every problem. Nothing is put in force.
     pub fn check_policy(&self, name: &str, origin: &Path, text: &str) -> Result<(Entry, Vec<Problem>), Vec<Problem>> {

@@ -121,6 +121,17 @@ impl Engine {
                     .push(Change::Revise { policy_uid: tracked.uid.clone(), revision: entry.policy.revision.clone() });
                 engine.keep_terms(entry, text);
                 tracing::info!(policy = %tracked.name, revision = %entry.policy.revision, "policy revised");
+                if entry.policy.uid.as_ref().is_some_and(|uid| *uid != tracked.uid) {
+                    tracing::warn!(
+                        policy = %tracked.name, uid = %tracked.uid,
+                        "uid in the file is not the one its snapshots carry, and is ignored; a new name makes a new policy"
+                    );
+                }
+                // After a restart only its text is known, from before this roster.
+                let known = known.or_else(|| {
+                    let document = engine.journal.document(DocumentKind::Policy, &tracked.name).ok().flatten()?;
+                    engine.roster.earlier(entry, &document.text).map(Arc::new)
+                });
                 engine.count_from_now::<Creation>(index, tracked, known.as_deref(), entry, now);
                 engine.count_from_now::<Deletion>(index, tracked, known.as_deref(), entry, now);
             }
@@ -133,8 +144,7 @@ impl Engine {
     }
 
     /// A new schedule counts from now on (S19); the same schedule under another description goes on
-    /// as if nothing had happened. After a restart the former schedule is not known any more, and
-    /// the edit counts as one of it.
+    /// as if nothing had happened, also over a restart.
     fn count_from_now<W: Work>(
         &mut self,
         index: u32,

@@ -337,3 +337,39 @@ fn a_uid_that_comes_back_while_its_run_is_followed_goes_on_when_that_has_ended()
     assert_eq!(&*stage.tracked("db").uid, "x");
     stage.run("db", Kind::Creation, None).expect("a run");
 }
+
+/// A folder with a policy in it, read as the daemon reads it.
+fn read_at(folder: &Path, description: &str, hour: u32) -> Arc<Roster> {
+    let policy = format!(
+        "description = \"{description}\"\n[creation]\nspread = \"10m\"\n[creation.schedule.cron]\n\
+         expression = \"0 {hour} * * *\"\n\n[snapshot_config]\nrepository = \"local\"\n"
+    );
+    for (file, text) in [
+        ("snapkeep.toml", ""),
+        ("repositories.d/local.toml", "driver = \"exec\"\ncommand = [\"/bin/true\"]\n"),
+        ("policies.d/db.toml", policy.as_str()),
+    ] {
+        let file = folder.join(file);
+        fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+        fs::write(file, text).expect("written");
+    }
+    let mut loader = Loader::new(Sources::of_file(&folder.join("snapkeep.toml")), |_, _| None).with_seed("this host");
+    let roster = loader.load(Timestamp::from_seconds(4_000_000_000));
+    assert_eq!(roster.problems, Vec::new());
+    roster
+}
+
+#[test]
+fn an_edit_made_while_nobody_was_there_moves_triggers_only_where_it_moves_the_schedule() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let missed = |description: &str, hour: u32| {
+        let mut stage = Stage::with("06:00", read_at(folder.path(), "nightly", 7), 64);
+        stage.restart_with("12:00", read_at(folder.path(), description, hour));
+        stage.at("12:02");
+        stage.asked()
+    };
+    assert_eq!(missed("nightly", 7), ["db describe"]);
+    assert_eq!(missed("nightly, of team b", 7), ["db describe"]);
+    // Seven o'clock is no trigger of the new schedule, and six is in the past of the edit.
+    assert_eq!(missed("nightly", 6), [""; 0]);
+}
