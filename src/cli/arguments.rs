@@ -190,13 +190,17 @@ pub struct RestoreArguments {
     #[arg(value_name = "SNAPSHOT")]
     pub snapshot: String,
 
-    /// The directory to put the files into; made if it is not there, refused if it holds anything
+    /// The directory to put the files into; made if it is not there. What it holds already is left alone
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
 
     /// Only this path of the snapshot; may be given several times
     #[arg(long, value_name = "PATH")]
     pub include: Vec<String>,
+
+    /// Replace files that are there already; without it one in the way stops the restore before it begins
+    #[arg(long)]
+    pub overwrite: bool,
 
     /// Look in this repository only
     #[arg(long, value_name = "NAME")]

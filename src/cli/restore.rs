@@ -34,8 +34,8 @@ struct Found {
 
 /// Gives the files of a snapshot back.
 pub fn restore(choice: &ConfigChoice, order: RestoreArguments, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let RestoreArguments { snapshot, to, include, repository } = order;
-    let to = empty_directory(&to)?;
+    let RestoreArguments { snapshot, to, include, overwrite, repository } = order;
+    let (to, is_empty) = directory(&to)?;
     let roster = setup::load(choice).roster;
     let repositories: Vec<Arc<Repository>> = match &repository {
         None => roster.repositories.values().cloned().collect(),
@@ -61,7 +61,15 @@ pub fn restore(choice: &ConfigChoice, order: RestoreArguments, out: &mut Out<'_>
                 let message = format!("repository `{}` ({}) cannot give data back", repository.name, repository.kind);
                 return Err(Failure::new(Exit::Failed, message));
             }
-            give_back(&repository, RestoreOrder { target, to: to.clone(), include }, &bar).await
+            if !is_empty && !repository.driver.abilities().restore_beside {
+                let message = format!(
+                    "{} is not empty, and repository `{}` cannot restore beside what is there",
+                    to.display(),
+                    repository.name
+                );
+                return Err(Failure::new(Exit::Usage, message).hint("name a directory that is empty or not there yet"));
+            }
+            give_back(&repository, RestoreOrder { target, to: to.clone(), include, overwrite }, &bar).await
         };
         tokio::select! {
             restored = work => restored,
@@ -81,22 +89,21 @@ pub fn restore(choice: &ConfigChoice, order: RestoreArguments, out: &mut Out<'_>
 
 fn interrupted(to: &Path) -> Failure {
     Failure::new(Exit::Failed, format!("interrupted; {} holds only a part", to.display()))
+        .hint("the same command again goes on where it was, if the repository can")
 }
 
-/// Accepts a directory that is empty or not there yet: nothing is ever written over.
-fn empty_directory(to: &Path) -> Result<PathBuf, Failure> {
+/// Returns the directory, made if it was not there, and whether it is empty.
+fn directory(to: &Path) -> Result<(PathBuf, bool), Failure> {
     let trouble = |error: io::Error| Failure::new(Exit::Usage, format!("failed to use {}: {error}", to.display()));
-    match fs::read_dir(to) {
-        Ok(mut entries) => {
-            if entries.next().is_some() {
-                return Err(Failure::new(Exit::Usage, format!("{} is not empty", to.display()))
-                    .hint("name a directory that is empty or not there yet; nothing is ever written over"));
-            }
+    let is_empty = match fs::read_dir(to) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(to).map_err(trouble)?;
+            true
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(to).map_err(trouble)?,
         Err(error) => return Err(trouble(error)),
-    }
-    to.canonicalize().map_err(trouble)
+    };
+    Ok((to.canonicalize().map_err(trouble)?, is_empty))
 }
 
 /// Looks for the snapshot in every repository. One that cannot be asked is told; it matters only
@@ -154,7 +161,10 @@ async fn give_back(repository: &Repository, order: RestoreOrder, bar: &ProgressB
     };
     restored.map_err(|fault| {
         let message = format!("failed to restore {}: {}", order.target.name, fault.message);
-        Failure::new(Exit::Failed, message).hint(format!("{} may hold a part", order.to.display()))
+        Failure::new(Exit::Failed, message).hint(format!(
+            "{} may hold a part; the same command again goes on there, and --overwrite replaces what is there already",
+            order.to.display()
+        ))
     })
 }
 

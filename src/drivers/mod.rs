@@ -71,6 +71,8 @@ pub struct Abilities {
     pub cancel: bool,
     /// Give data back.
     pub restore: bool,
+    /// Give data back into a directory that holds something already, and leave that alone.
+    pub restore_beside: bool,
     /// How many creations and deletions one repository takes at once.
     pub effects_max: usize,
 }
@@ -113,6 +115,8 @@ pub struct RestoreOrder {
     pub to: PathBuf,
     /// Only these paths of the snapshot; empty means all.
     pub include: Vec<String>,
+    /// Whether what is there may be written over.
+    pub overwrite: bool,
 }
 
 /// What a restore came to.

@@ -33,7 +33,7 @@ impl Null {
 
 impl Driver for Null {
     fn abilities(&self) -> Abilities {
-        Abilities { cancel: false, restore: true, effects_max: usize::MAX }
+        Abilities { cancel: false, restore: true, restore_beside: false, effects_max: usize::MAX }
     }
 
     fn create<'a>(&'a self, order: &'a Order, _call: &'a Call) -> Reply<'a, Created> {

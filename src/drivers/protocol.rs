@@ -79,6 +79,9 @@ pub struct RequestLine {
     /// What to restore; nothing means all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub include: Option<Vec<String>>,
+    /// Whether a restore may write over what is there; nothing means no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overwrite: Option<bool>,
     /// The driver's part of the policy's `snapshot_config`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<Value>,
@@ -242,6 +245,9 @@ pub struct AbilitiesResult {
     pub cancel: bool,
     /// Whether it understands `restore`.
     pub restore: bool,
+    /// Whether a restore leaves alone what its directory holds already.
+    #[serde(default)]
+    pub restore_beside: bool,
     /// How many creations and deletions at once.
     pub effects_max: u64,
 }

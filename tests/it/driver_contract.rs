@@ -153,7 +153,12 @@ async fn keeps_the_contract(fixture: Fixture) {
         assert_eq!(fault.kind, FaultKind::Permanent);
     }
     if driver.abilities().restore {
-        let order = RestoreOrder { target: target(&first), to: fixture.folder.path().join("back"), include: vec![] };
+        let order = RestoreOrder {
+            target: target(&first),
+            to: fixture.folder.path().join("back"),
+            include: vec![],
+            overwrite: false,
+        };
         let fault = driver.restore(&order, &call()).await.expect_err("it is deleted");
         assert_eq!(fault.kind, FaultKind::Permanent, "{fault:?}");
     }
@@ -211,7 +216,7 @@ async fn the_sample_program_restores_what_it_kept() {
     let fixture = exec();
     let made = create(&fixture, "a-1").await.expect("made").snapshot;
     let to = fixture.folder.path().join("back");
-    let order = RestoreOrder { target: target(&made), to: to.clone(), include: vec![] };
+    let order = RestoreOrder { target: target(&made), to: to.clone(), include: vec![], overwrite: false };
     fixture.driver.restore(&order, &call()).await.expect("restored");
     assert_eq!(std::fs::read_to_string(to.join("page")).expect("there"), "words\n");
 }

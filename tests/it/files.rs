@@ -100,16 +100,17 @@ async fn what_was_kept_comes_back_identical() {
     assert!(!fixture.folder.path().join("repository.key.new").exists());
 
     let to = fixture.folder.path().join("back");
-    let all = RestoreOrder { target: target(&made.snapshot), to: to.clone(), include: vec![] };
+    let all = RestoreOrder { target: target(&made.snapshot), to: to.clone(), include: vec![], overwrite: false };
     let restored = fixture.driver.restore(&all, &call()).await.expect("restored");
     let source = fixture.source();
     let back = to.join(source.strip_prefix("/").expect("absolute"));
     assert_eq!(tree(&back), tree(&source));
     assert!(restored.files >= 5 && restored.bytes >= 3_200_000, "{restored:?}");
 
-    // Not over something that is there, and only a part where a part is asked for.
-    let fault = fixture.driver.restore(&all, &call()).await.expect_err("it is not empty");
-    assert!(fault.kind == FaultKind::Permanent && fault.message.contains("is not empty"), "{fault:?}");
+    // What is there already is not read again, and a part is what is asked for.
+    let again = fixture.driver.restore(&all, &call()).await.expect("it is all there");
+    assert_eq!((again.files, again.bytes), (restored.files, 0));
+    assert_eq!(tree(&back), tree(&source));
     let wanted = source.join("a/text").to_str().expect("UTF-8").to_owned();
     let part = RestoreOrder { to: fixture.folder.path().join("part"), include: vec![wanted], ..all };
     fixture.driver.restore(&part, &call()).await.expect("restored");
@@ -140,7 +141,7 @@ async fn missing_and_excluded_paths_are_told_apart() {
     assert!(described.message.expect("told").contains("/gone: No such file"));
 
     let to = fixture.folder.path().join("back");
-    let all = RestoreOrder { target: target(&made.snapshot), to: to.clone(), include: vec![] };
+    let all = RestoreOrder { target: target(&made.snapshot), to: to.clone(), include: vec![], overwrite: false };
     fixture.driver.restore(&all, &call()).await.expect("restored");
     let below = to.join(fixture.folder.path().strip_prefix("/").expect("absolute"));
     let kept: Vec<String> = tree(&below).into_keys().collect();
@@ -180,7 +181,7 @@ async fn what_may_not_be_read_makes_a_snapshot_partial() {
     arguments.extend([copy.into(), "driver".into(), "files".into()]);
     let program = Program { path: setpriv.into(), arguments, called: None, title: "files".to_owned() };
     let repository = json!({"path": fixture.repository()}).as_object().expect("a table").clone();
-    let abilities = Abilities { cancel: false, restore: true, effects_max: 1 };
+    let abilities = Abilities { cancel: false, restore: true, restore_beside: true, effects_max: 1 };
     let driver = Arc::new(ProcessDriver::new(program, repository, abilities, Limits::default()));
     partial(Fixture { driver, ..fixture }).await;
 }
@@ -310,18 +311,18 @@ async fn a_snapshot_in_the_making_is_running_and_a_killed_one_is_nothing() {
 
     // What was made after all this is whole, and what is broken on disk is told, not hung upon.
     let to = fixture.folder.path().join("back");
-    let all = RestoreOrder { target: target(made[0]), to: to.clone(), include: vec![] };
+    let all = RestoreOrder { target: target(made[0]), to: to.clone(), include: vec![], overwrite: false };
     fixture.driver.restore(&all, &call()).await.expect("restored");
     let source = fixture.source();
     assert_eq!(tree(&to.join(source.strip_prefix("/").expect("absolute"))), tree(&source));
     spoil_packs(&fixture.repository().join("data"));
     let again = RestoreOrder { to: fixture.folder.path().join("again"), ..all };
     let fault = fixture.driver.restore(&again, &call()).await.expect_err("nothing can be read");
-    assert_eq!(fault.kind, FaultKind::Transient, "{fault:?}");
+    assert_eq!(fault.kind, FaultKind::Permanent, "{fault:?}");
 }
 
 /// Changes a byte in the middle of every large pack.
-fn spoil_packs(data: &Path) {
+pub fn spoil_packs(data: &Path) {
     for folder in fs::read_dir(data).expect("there").flatten() {
         for pack in fs::read_dir(folder.path()).expect("there").flatten() {
             let mut bytes = fs::read(pack.path()).expect("readable");

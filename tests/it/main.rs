@@ -17,6 +17,7 @@ mod machines;
 mod peers_restic;
 mod policy_problems;
 mod process_host;
+mod restore;
 mod retention;
 mod roster;
 mod samples;

@@ -112,7 +112,7 @@ pub fn open(table: &Map<String, Value>, base: &Path, program: &Path) -> Result<A
         limits.memory_bytes_max = memory_max;
     }
     // One writer at a time: the format has no lock that we could rely on.
-    let abilities = Abilities { cancel: false, restore: true, effects_max: 1 };
+    let abilities = Abilities { cancel: false, restore: true, restore_beside: true, effects_max: 1 };
     Ok(process::shared(ProcessDriver::new(program, repository, abilities, limits)))
 }
 

@@ -1,14 +1,28 @@
-//! Gives data back, into a directory that is new or empty.
+//! Gives data back, beside whatever the directory holds already.
 //!
 //! Paths come back as they are in the snapshot, below the directory: `/srv/wiki/page` becomes
-//! `TO/srv/wiki/page`. The library holds what it reads in memory, so a large restore needs a large
-//! `memory_max`; restoring in slices is later work.
+//! `TO/srv/wiki/page`. Nothing that is there is written over unless that was asked for, and no link is
+//! followed.
+//!
+//! ```text
+//!  survey   every entry against what is there: same, in the way, or missing; enough space?
+//!  contents written by us, a few files at a time, each under another name until it is whole
+//!  the rest by the library: owners, modes, times, links, attributes; it finds every content there
+//! ```
+//!
+//! The library writes contents too, but holds all of a restore in memory and panics at a damaged pack.
+//! Ours needs a few blobs for each of its threads whatever the size, tells which files could not be
+//! read, and goes on with the others. A restore that was killed goes on when it is asked for again:
+//! what is whole has its size and time, and is not read again.
+
+mod contents;
+mod survey;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use rustic_core::repofile::{Node, SnapshotFile};
-use rustic_core::{IndexedFullStatus, LocalDestination, LsOptions, Repository, RestoreOptions};
+use rustic_core::{IndexedFullStatus, LocalDestination, LsOptions, Repository, RestoreOptions, RusticError};
 
 use crate::lifecycle::workflow::Fault;
 
@@ -17,79 +31,143 @@ use super::output::Output;
 use super::worker::Log;
 use super::{Place, repository};
 
+type Opened = Repository<IndexedFullStatus>;
+
+/// What is wanted of a snapshot.
+pub struct Wanted<'w> {
+    /// The directory to put it into.
+    pub to: &'w Path,
+    /// Only these paths; all where there is none.
+    pub include: &'w [String],
+    /// Whether what is there may be written over.
+    pub overwrite: bool,
+}
+
 /// Restores all of a snapshot, or the paths of it that are asked for.
 pub fn restore(
     place: &Place,
     id: &str,
-    to: &Path,
-    include: &[String],
+    wanted: &Wanted<'_>,
     log: &Log,
     output: &Output,
 ) -> Result<RestoreResult, Fault> {
-    make_empty(to)?;
+    let to = wanted.to;
+    if !to.is_absolute() {
+        return Err(Fault::permanent(format!("directory {} is not absolute", to.display())));
+    }
     let gone = || Fault::permanent(format!("snapshot {id} is gone"));
     let opened = repository::open(place, output)?.ok_or_else(gone)?;
     let all = repository::snapshots(place, &opened)?;
     let snapshot = all.iter().find(|snapshot| repository::id(snapshot) == id).ok_or_else(gone)?;
     output.doing("reading the repository", "");
     let opened = opened.to_indexed().map_err(|error| repository::fault("index cannot be read", &error))?;
-    let before = log.warnings();
-    let mut result = RestoreResult { files: 0, bytes: 0 };
     let everything = [String::new()];
-    for path in if include.is_empty() { &everything[..] } else { include } {
-        let (files, bytes) = part(&opened, snapshot, path, to)?;
-        result.files += files;
-        result.bytes += bytes;
+    let paths = if wanted.include.is_empty() { &everything[..] } else { wanted.include };
+    let parts = paths.iter().map(|path| Part::find(&opened, snapshot, path, to)).collect::<Result<Vec<_>, _>>()?;
+
+    // All of them first: nothing is begun that cannot be ended.
+    output.doing("looking at what is there", "files");
+    let mut survey = survey::Survey::default();
+    for part in &parts {
+        survey.take_in(&opened, part, wanted.overwrite, output)?;
     }
+    survey.judge(to)?;
+
+    let before = log.warnings();
+    let mut written = contents::Written::default();
+    output.doing("restoring", "bytes");
+    output.set_total(survey.bytes());
+    for part in &parts {
+        contents::write(&opened, part, output, &mut written)?;
+    }
+    output.doing("setting owners, modes and times", "");
+    for part in &parts {
+        part.finish(&opened, &written)?;
+    }
+    written.verdict(to)?;
     let warnings = log.warnings() - before;
     if warnings > 0 {
         // The data is there, but whoever needs owners and modes must know that they are not.
         let named = log.last_warnings(warnings).join("; ");
         let message = format!(
             "{} files restored to {}, but {warnings} things are not as they were: {named}",
-            result.files,
+            written.files,
             to.display()
         );
         return Err(Fault::permanent(message));
     }
-    Ok(result)
+    Ok(RestoreResult { files: written.files, bytes: written.bytes })
 }
 
-fn part(
-    opened: &Repository<IndexedFullStatus>,
-    snapshot: &SnapshotFile,
-    path: &str,
-    to: &Path,
-) -> Result<(u64, u64), Fault> {
-    let failed = |error: Box<rustic_core::RusticError>| repository::fault("snapshot cannot be restored", &error);
-    let below = Path::new(path).strip_prefix("/").unwrap_or(Path::new(path));
-    if below.components().any(|component| !matches!(component, std::path::Component::Normal(_))) {
-        return Err(Fault::permanent(format!("path {path} is not a path of a snapshot")));
-    }
-    let node: Node = opened
-        .node_from_snapshot_and_path(snapshot, path)
-        .map_err(|error| Fault::permanent(format!("path {path} is not in the snapshot: {}", error.display_log())))?;
-    let to = to.join(below);
-    let to = to.to_str().ok_or_else(|| Fault::permanent(format!("directory {} is not UTF-8", to.display())))?;
-    let destination = LocalDestination::new(to, true, !node.is_dir()).map_err(failed)?;
-    // Only root may give files away.
-    let options = RestoreOptions::default().no_ownership(!rustix::process::geteuid().is_root());
-    let entries = opened.ls(&node, &LsOptions::default()).map_err(failed)?;
-    let plan = opened.prepare_restore(&options, entries.clone(), &destination, false).map_err(failed)?;
-    let counts = (plan.stats.files.restore + plan.stats.files.modify, plan.restore_size);
-    opened.restore(plan, &options, entries, &destination).map_err(failed)?;
-    Ok(counts)
+/// One path of a snapshot, and where it is put.
+struct Part {
+    node: Node,
+    /// The directory, or the file itself.
+    to: PathBuf,
+    listing: LsOptions,
 }
 
-fn make_empty(to: &Path) -> Result<(), Fault> {
-    let failed =
-        |error: std::io::Error| Fault::permanent(format!("directory {} cannot be used: {error}", to.display()));
-    if !to.is_absolute() {
-        return Err(Fault::permanent(format!("directory {} is not absolute", to.display())));
+impl Part {
+    fn find(opened: &Opened, snapshot: &SnapshotFile, path: &str, to: &Path) -> Result<Part, Fault> {
+        let below = Path::new(path).strip_prefix("/").unwrap_or(Path::new(path));
+        if below.components().any(|component| !matches!(component, Component::Normal(_))) {
+            return Err(Fault::permanent(format!("path {path} is not a path of a snapshot")));
+        }
+        let node = opened.node_from_snapshot_and_path(snapshot, path).map_err(|error| {
+            Fault::permanent(format!("path {path} is not in the snapshot: {}", error.display_log()))
+        })?;
+        no_link_between(to, below)?;
+        Ok(Part { node, to: to.join(below), listing: LsOptions::default() })
     }
-    fs::create_dir_all(to).map_err(failed)?;
-    match fs::read_dir(to).map_err(failed)?.next() {
-        None => Ok(()),
-        Some(_) => Err(Fault::permanent(format!("directory {} is not empty: nothing is overwritten", to.display()))),
+
+    /// Returns where an entry is put.
+    fn place_of(&self, path: &Path) -> PathBuf {
+        if self.node.is_dir() { self.to.join(path) } else { self.to.clone() }
     }
+
+    fn entries<'p>(
+        &'p self,
+        opened: &'p Opened,
+    ) -> Result<impl Iterator<Item = Result<(PathBuf, Node), Fault>> + Send + 'p, Fault> {
+        let entries = opened.ls(&self.node, &self.listing).map_err(|error| unreadable(&error))?;
+        Ok(entries.map(|entry| entry.map_err(|error| unreadable(&error))))
+    }
+
+    /// Sets everything but contents, which are there.
+    fn finish(&self, opened: &Opened, written: &contents::Written) -> Result<(), Fault> {
+        let failed = |error: Box<RusticError>| repository::fault("snapshot cannot be restored", &error);
+        let to = self.to.to_str();
+        let to = to.ok_or_else(|| Fault::permanent(format!("directory {} is not UTF-8", self.to.display())))?;
+        if !self.node.is_dir() && written.failed.contains(&self.to) {
+            return Ok(());
+        }
+        let destination = LocalDestination::new(to, true, !self.node.is_dir()).map_err(failed)?;
+        // Only root may give files away.
+        let options = RestoreOptions::default().no_ownership(!rustix::process::geteuid().is_root());
+        let entries = || {
+            let all = opened.ls(&self.node, &self.listing).map_err(failed)?;
+            // What could not be read is not tried again: the library would panic at it.
+            Ok::<_, Fault>(all.filter(|entry| {
+                entry.as_ref().map_or(true, |(path, _)| !written.failed.contains(&self.place_of(path)))
+            }))
+        };
+        let plan = opened.prepare_restore(&options, entries()?, &destination, false).map_err(failed)?;
+        opened.restore(plan, &options, entries()?, &destination).map_err(failed)
+    }
+}
+
+fn unreadable(error: &RusticError) -> Fault {
+    repository::fault("snapshot cannot be read", error)
+}
+
+/// Refuses a way into `to` that leads through a link: it might lead anywhere.
+fn no_link_between(to: &Path, below: &Path) -> Result<(), Fault> {
+    let mut way = to.to_path_buf();
+    for component in below.components() {
+        way.push(component);
+        if fs::symlink_metadata(&way).is_ok_and(|metadata| metadata.is_symlink()) {
+            return Err(Fault::permanent(format!("{} is a link: nothing is restored through it", way.display())));
+        }
+    }
+    Ok(())
 }

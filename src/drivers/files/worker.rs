@@ -68,7 +68,7 @@ fn read_request() -> Result<RequestLine, Fault> {
 fn answer(request: RequestLine, output: &Output) -> Result<Value, Fault> {
     let verb = request.verb;
     if verb == Verb::Abilities {
-        return result(&AbilitiesResult { cancel: false, restore: true, effects_max: 1 });
+        return result(&AbilitiesResult { cancel: false, restore: true, restore_beside: true, effects_max: 1 });
     }
     let place: Place = typed("repository", Value::Object(request.repository))?;
     let name = || needed("name", request.name.clone());
@@ -88,7 +88,9 @@ fn answer(request: RequestLine, output: &Output) -> Result<Value, Fault> {
         Verb::Restore => {
             let to = needed("to", request.to.clone())?;
             let include = request.include.clone().unwrap_or_default();
-            result(&restore::restore(&place, &id()?, &to, &include, &LOG, output)?)
+            let overwrite = request.overwrite.unwrap_or(false);
+            let wanted = restore::Wanted { to: &to, include: &include, overwrite };
+            result(&restore::restore(&place, &id()?, &wanted, &LOG, output)?)
         }
         Verb::Abilities | Verb::Cancel => Err(Fault::permanent("what is being made is stopped by ending its process")),
     }
@@ -253,8 +255,9 @@ impl log::Log for Log {
         let passed_over = ignored
             && (record.target().starts_with("rustic_core::archiver")
                 || (text.contains("xargs") && !text.contains("code: 95")));
-        // A restore looks for what its directory holds already, and finds that it is not there yet.
-        if text.starts_with("Error during collection of files") {
+        // A restore looks for what its directory holds already, and finds that it is not there yet, or
+        // that there is more.
+        if text.starts_with("Error during collection of files") || text.starts_with("Note: additional entries") {
             return;
         }
         let mut kept = self.kept();

@@ -105,7 +105,12 @@ impl ProcessDriver {
     pub async fn ask_abilities(&self, call: &Call) -> Result<Abilities, Fault> {
         let answer: AbilitiesResult = self.answer(self.request(Verb::Abilities, call), call).await?;
         let effects_max = usize::try_from(answer.effects_max).unwrap_or(usize::MAX).max(1);
-        Ok(Abilities { cancel: answer.cancel, restore: answer.restore, effects_max })
+        Ok(Abilities {
+            cancel: answer.cancel,
+            restore: answer.restore,
+            restore_beside: answer.restore_beside,
+            effects_max,
+        })
     }
 
     fn request(&self, verb: Verb, call: &Call) -> RequestLine {
@@ -118,6 +123,7 @@ impl ProcessDriver {
             labels: None,
             to: None,
             include: None,
+            overwrite: None,
             config: None,
             repository: self.repository.clone(),
         }
@@ -321,6 +327,7 @@ impl Driver for ProcessDriver {
                 id: Some(order.target.id.to_string()),
                 to: Some(order.to.clone()),
                 include: Some(order.include.clone()),
+                overwrite: order.overwrite.then_some(true),
                 ..self.request(Verb::Restore, call)
             };
             let answer: RestoreResult = self.answer(request, call).await?;
