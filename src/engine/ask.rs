@@ -27,7 +27,7 @@ impl Engine {
     ) {
         let Some(entry) = W::asked(tracked).cloned() else { return };
         let id = JobId(self.next_job);
-        self.next_job += 1;
+        self.next_job = self.next_job.saturating_add(1);
         let time_ms = match &request {
             Request::Create(_) | Request::Delete(_) => left_ms,
             Request::Describe(_) | Request::List | Request::Cancel(_) => left_ms.min(QUESTION_MAX_MS),

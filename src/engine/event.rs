@@ -1,6 +1,7 @@
 //! Everything that can make the daemon move. The list is closed: whatever happens, happens through
 //! one of these.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -160,7 +161,7 @@ pub enum Refusal {
 /// Identifies a job of this process. Never used twice; an answer to a job that was given up is
 /// known by its number and dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct JobId(pub u64);
+pub struct JobId(pub NonZeroU64);
 
 /// What the engine wants done outside, after the intention is in the journal.
 #[derive(Debug)]

@@ -167,7 +167,7 @@ fn workflow<W: Work + Started>(tracked: &Tracked, now: Moment) -> Option<Explain
         waits_for: waits_for::<W>(tracked, now),
         progress: flow.progress.as_deref().cloned(),
         skipped: tracked.skips.iter().filter(|skip| skip.kind == W::KIND).cloned().collect(),
-        held: held.map(str::to_string),
+        held,
     })
 }
 
@@ -192,7 +192,7 @@ fn next_triggers<S>(pace: &Pace, flow: &Flow<S>) -> Vec<Timestamp> {
 fn latest<W: Work>(tracked: &Tracked, run: &Latest) -> LatestExecution {
     let text = |text: Option<&str>| text.map(str::to_string);
     let (status, message, blame) = match (&W::flow(tracked).workflow.phase, run.outcome) {
-        (_, Some(outcome)) => (status_word(outcome), text(run.message()), text(run.blame())),
+        (_, Some(outcome)) => (status_word(outcome), run.message(), text(run.blame())),
         (Phase::Active(active), None) => match &active.trouble {
             Some(trouble) => ("RETRYING", Some(active.step.aim()), Some(trouble.cause.clone())),
             None => ("IN_PROGRESS", Some(active.step.aim()), None),

@@ -23,7 +23,7 @@ pub struct Latest {
     words: Words,
 }
 
-/// A few texts as one.
+/// A few texts as one. Where the message says the snapshot's name, as most do, it is not kept twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Words {
     all: Box<str>,
@@ -32,8 +32,16 @@ struct Words {
 }
 
 impl Words {
+    /// Stands for the snapshot's name in the message. No text of ours and no name has it.
+    const NAME: char = '\u{1}';
+
     /// `run_id` is empty where it is the usual one; the others where there is nothing to say.
     fn new(run_id: &str, snapshot: &str, message: &str, blame: &str) -> Words {
+        let short = match snapshot {
+            "" => message.to_string(),
+            name => message.replace(name, &Words::NAME.to_string()),
+        };
+        let message = &*short;
         let end =
             |texts: &[&str]| u32::try_from(texts.iter().map(|text| text.len()).sum::<usize>()).unwrap_or(u32::MAX);
         Words {
@@ -56,8 +64,8 @@ impl Words {
         self.part(1)
     }
 
-    fn message(&self) -> &str {
-        self.part(2)
+    fn message(&self) -> String {
+        self.part(2).replace(Words::NAME, self.snapshot())
     }
 
     fn blame(&self) -> &str {
@@ -122,7 +130,7 @@ impl Latest {
     }
 
     /// Returns what happened, once it has settled.
-    pub fn message(&self) -> Option<&str> {
+    pub fn message(&self) -> Option<String> {
         self.outcome.map(|_| self.words.message())
     }
 
@@ -156,12 +164,12 @@ mod tests {
         let mut latest = Latest::of(&record);
         let shown = |latest: &Latest| {
             let text = |text: Option<&str>| text.map(str::to_string);
-            (latest.run_id("u", Kind::Creation), text(latest.snapshot()), text(latest.message()), text(latest.blame()))
+            (latest.run_id("u", Kind::Creation), text(latest.snapshot()), latest.message(), text(latest.blame()))
         };
         assert_eq!(shown(&latest), ("u-creation-5".into(), Some("db-1".into()), None, None));
-        let ending = Ending::new(Outcome::Failed, "no luck").because("the disk");
+        let ending = Ending::new(Outcome::Failed, "no luck with db-1").because("the disk");
         latest.settle(&ending, 3, Timestamp::from_millis(9));
-        let (message, blame) = (Some("no luck".into()), Some("the disk".into()));
+        let (message, blame) = (Some("no luck with db-1".into()), Some("the disk".into()));
         assert_eq!(shown(&latest), ("u-creation-5".into(), Some("db-1".into()), message.clone(), blame.clone()));
         let settled = RunRecord {
             run_id: "of another form".into(),

@@ -29,6 +29,7 @@ pub mod tracked;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -68,7 +69,7 @@ pub struct Engine {
     /// Waits and time limits, by uptime.
     wakes: BTreeSet<(i64, u32, Kind)>,
     jobs: BTreeMap<JobId, (u32, Kind)>,
-    next_job: u64,
+    next_job: NonZeroU64,
     jobs_max: usize,
     /// Workflows that may ask as soon as a job is over.
     ready: BTreeSet<(u32, Kind)>,
@@ -159,7 +160,7 @@ impl Engine {
             due: BTreeSet::new(),
             wakes: BTreeSet::new(),
             jobs: BTreeMap::new(),
-            next_job: 0,
+            next_job: NonZeroU64::MIN,
             jobs_max: jobs_max.max(1),
             ready: BTreeSet::new(),
             gates: BTreeMap::new(),

@@ -81,6 +81,6 @@ fn of_flow<S>(flow: &Flow<S>) -> Option<String> {
         Outcome::TimeLimitExceeded => "exceeded its time limit",
         Outcome::Held => "is held",
     };
-    let why = run.blame().or(run.message());
+    let why = run.blame().map(str::to_string).or_else(|| run.message());
     Some(why.map_or_else(|| what.to_string(), |why| format!("{what}: {why}")))
 }

@@ -22,8 +22,35 @@ pub struct Survey {
     bytes: u64,
     /// What of it takes space, as far as that can be told before.
     stored: u64,
-    in_the_way: u64,
-    named: Vec<String>,
+    /// What could be replaced and may not be.
+    in_the_way: Named,
+    /// What is never replaced.
+    of_another_kind: Named,
+}
+
+/// Places, of which the first few are named.
+#[derive(Debug, Default)]
+struct Named {
+    count: u64,
+    first: Vec<String>,
+}
+
+impl Named {
+    fn add(&mut self, place: &Path) {
+        self.count += 1;
+        if self.first.len() < NAMED_MAX {
+            self.first.push(place.display().to_string());
+        }
+    }
+
+    fn refuse(&self, why: &str) -> Result<(), Fault> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        let more = self.count - self.first.len() as u64;
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        Err(Fault::permanent(format!("{}{more}: {why}", self.first.join(", "))))
+    }
 }
 
 /// What is where an entry is to go.
@@ -46,11 +73,10 @@ impl Survey {
             let place = part.place_of(&path);
             output.step(1);
             let there = look(&place, &node);
-            if there == There::Never || (there == There::Other && !overwrite) {
-                self.in_the_way += 1;
-                if self.named.len() < NAMED_MAX {
-                    self.named.push(place.display().to_string());
-                }
+            if there == There::Never {
+                self.of_another_kind.add(&place);
+            } else if there == There::Other && !overwrite {
+                self.in_the_way.add(&place);
             } else if node.is_file() && there != There::Same {
                 self.bytes += node.meta.size;
                 self.stored += stored(&node);
@@ -67,14 +93,10 @@ impl Survey {
     /// Refuses what cannot be brought to its end, before anything is written.
     pub fn judge(&self, to: &Path) -> Result<(), Fault> {
         let shown = to.display();
-        if self.in_the_way > 0 {
-            let more = self.in_the_way - self.named.len() as u64;
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let named = self.named.join(", ");
-            return Err(Fault::permanent(format!(
-                "{named}{more}: there is something else already, and nothing is written over unless that is asked for"
-            )));
-        }
+        let kind = "a link, a file or a directory is where another kind belongs; it has to be moved away first";
+        self.of_another_kind.refuse(kind)?;
+        self.in_the_way
+            .refuse("there is something else already, and nothing is written over unless that is asked for")?;
         fs::create_dir_all(to).map_err(|error| Fault::permanent(format!("{shown} cannot be used: {error}")))?;
         let space = rustix::fs::statvfs(to)
             .map_err(|error| Fault::permanent(format!("{shown} cannot be looked at: {error}")))?;
