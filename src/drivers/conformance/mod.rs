@@ -175,7 +175,7 @@ fn answer<T>(expected: &str, outcome: Result<T, Fault>) -> Result<T, Unmet> {
 }
 
 fn words(fault: &Fault) -> String {
-    format!("a {} fault: {}", fault.kind.word(), fault.message)
+    format!("a fault ({}): {}", fault.kind.word(), fault.message)
 }
 
 impl Report {
@@ -220,48 +220,48 @@ impl Trial<'_> {
 
     /// Deletes whatever this run may have made, also by names that a listing left out.
     async fn sweep(&mut self) {
-        let mut left = Vec::new();
         for round in 0..SWEEPS_MAX {
             if round > 0 {
                 tokio::time::sleep(SWEEP_DELAY).await;
             }
-            left.clear();
             let mut is_busy = false;
-            for snapshot in self.found().await {
-                match self.driver.delete(&target(&snapshot), &self.bench.call()).await {
-                    Ok(()) => {}
-                    Err(fault) => {
-                        is_busy |= fault.kind == FaultKind::Busy;
-                        left.push(snapshot.name);
-                    }
-                }
+            for snapshot in self.found().await.0 {
+                let outcome = self.driver.delete(&target(&snapshot), &self.bench.call()).await;
+                is_busy |= outcome.is_err_and(|fault| fault.kind == FaultKind::Busy);
             }
             if !is_busy {
                 break;
             }
         }
-        // One that says it deleted and did not is found by looking again.
-        left.extend(self.found().await.into_iter().map(|snapshot| snapshot.name));
-        left.sort();
-        left.dedup();
-        self.report.left = left;
+        // What was said to be deleted and is not is found by looking again; what cannot be looked at
+        // may be there.
+        let (found, unknown) = self.found().await;
+        self.report.left = found.into_iter().map(|snapshot| snapshot.name).chain(unknown).collect();
+        self.report.left.sort();
+        self.report.left.dedup();
     }
 
-    /// Returns every snapshot of this run that can be found, by listing and by name.
-    async fn found(&self) -> Vec<Snapshot> {
+    /// Returns every snapshot of this run that can be found, by listing and by name, and the names of
+    /// which is not known whether they are there.
+    async fn found(&self) -> (Vec<Snapshot>, Vec<String>) {
         let call = self.bench.call();
         let listed = self.driver.list(&call).await.map(|listing| listing.snapshots).unwrap_or_default();
         let mut found: Vec<Snapshot> =
             listed.into_iter().filter(|snapshot| snapshot.name.starts_with(&self.bench.names())).collect();
+        let mut unknown = Vec::new();
         for word in contract::WORDS.iter().chain(wire::WORDS) {
             let Ok(name) = self.bench.name(word) else { continue };
-            if let Ok(Some(described)) = self.driver.describe(&name, &call).await
-                && found.iter().all(|snapshot| snapshot.id != described.snapshot.id)
-            {
-                found.push(described.snapshot);
+            match self.driver.describe(&name, &call).await {
+                Ok(None) => {}
+                Ok(Some(described)) => {
+                    if found.iter().all(|snapshot| snapshot.id != described.snapshot.id) {
+                        found.push(described.snapshot);
+                    }
+                }
+                Err(_) => unknown.push(name.to_string()),
             }
         }
-        found
+        (found, unknown)
     }
 }
 

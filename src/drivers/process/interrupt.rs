@@ -85,3 +85,43 @@ async fn drained(from: &mut (impl AsyncReadExt + Unpin)) {
     let mut buffer = [0; 4096];
     while let Ok(1..) = from.read(&mut buffer).await {}
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Map;
+
+    use super::super::super::Abilities;
+    use super::super::Program;
+    use super::*;
+
+    /// Breaks off a shell script and returns what was left.
+    async fn broken_off(script: &str, how: Interruption) -> Aftermath {
+        let program = Program {
+            path: "/bin/sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            called: None,
+            title: "script".to_owned(),
+        };
+        let abilities = Abilities { cancel: false, restore: false, effects_max: 1 };
+        let limits = Limits { grace: Duration::from_secs(2), ..Limits::default() };
+        let driver = ProcessDriver::new(program, Map::new(), abilities, limits);
+        driver.interrupted(b"x\n", how, Duration::from_secs(60)).await.expect("started")
+    }
+
+    #[tokio::test]
+    async fn who_ends_with_its_input_and_who_does_not_is_told() {
+        let well = Aftermath { by_itself: true, survived: false };
+        assert_eq!(broken_off("cat >/dev/null", Interruption::InputEnds).await, well);
+        assert_eq!(broken_off("yes | head -c 300000; yes | head -c 300000 >&2", Interruption::InputEnds).await, well);
+        let ended = Aftermath { by_itself: false, survived: false };
+        assert_eq!(broken_off("sleep 60", Interruption::InputEnds).await, ended);
+    }
+
+    #[tokio::test]
+    async fn whoever_left_the_group_and_outlives_it_is_told() {
+        let killed = Aftermath { by_itself: false, survived: false };
+        assert_eq!(broken_off("trap '' TERM; sleep 60 & echo; sleep 60", Interruption::Killed).await, killed);
+        let left = Aftermath { by_itself: false, survived: true };
+        assert_eq!(broken_off("setsid sh -c 'echo; sleep 5' & sleep 60", Interruption::Killed).await, left);
+    }
+}
