@@ -8,7 +8,13 @@
 #   a policy's [snapshot_config]        repository = "archives"
 #                                       directory = "/srv/wiki"
 #
-# The protocol it speaks is docs/driver-protocol.md. It needs sh, sed, tar, mkdir, mv, rm, wc and date.
+# The protocol it speaks is docs/driver-protocol.md; that it does is shown by
+#
+#   snapkeep driver test --settings '{"path":"{repository}"}' --snapshot-config '{"directory":"{source}"}' \
+#     -- docs/examples/tar-driver.sh
+#
+# It needs sh, sed, tar, flock, mkdir, mv, rm, cat, find, wc and date. Paths with quotes, backslashes or
+# control characters are not supported; they are refused.
 set -eu
 umask 077
 
@@ -22,21 +28,26 @@ IFS= read -r request || exit 1
 exec 3<&0
 { cat <&3 >/dev/null; kill -TERM 0; } &
 watcher=$!
+exec 3<&-
 trap 'kill "$watcher" 2>/dev/null || :' EXIT
 
 # The first fields stand in a fixed order, and quotes inside of values are escaped, so these cannot be
 # taken in by anything a value holds. A JSON string is: quote, (no quote or backslash, or an escape)*, quote.
 text='"[^"\\]*\(\\.[^"\\]*\)*"'
-verb=$(say "$request" | sed -n 's/^{"snapkeep":1,"verb":"\([a-z]*\)".*/\1/p')
-name=$(say "$request" | sed -n 's/^{"snapkeep":1,"verb":"[a-z]*","name":"\([a-z0-9._:-]*\)".*/\1/p')
-id=$(say "$request" | sed -n 's/^{"snapkeep":1,"verb":"[a-z]*","name":"[^"]*","id":"\([a-z0-9._:-]*\)".*/\1/p')
-labels=$(say "$request" | sed -n "s/^[^{]*{[^{]*\"labels\":\({\($text:$text,\{0,1\}\)*}\).*/\1/p")
-# These three are the repository's, the policy's and the restore's; values with escapes are not supported here.
-path=$(say "$request" | sed -n 's/.*"repository":{.*"path":"\([^"\\]*\)".*/\1/p')
-directory=$(say "$request" | sed -n 's/.*"config":{.*"directory":"\([^"\\]*\)".*/\1/p')
-to=$(say "$request" | sed -n 's/^.*,"to":"\([^"\\]*\)",.*/\1/p')
+field() { say "$request" | sed -n "s/$1/\\$2/p"; }
+verb=$(field '^{"snapkeep":1,"verb":"\([a-z]*\)".*' 1)
+name=$(field '^{"snapkeep":1,"verb":"[a-z]*","name":"\([a-z0-9._:-]*\)".*' 1)
+id=$(field "^{\"snapkeep\":1,\"verb\":\"[a-z]*\",\"name\":$text,\"id\":\"\\([a-z0-9][a-z0-9._:-]*\\)\".*" 2)
+labels=$(field "^[^{]*{[^{]*\"labels\":\\({\\($text:$text,\\{0,1\\}\\)*}\\).*" 1)
+# These are the repository's, the policy's and the restore's.
+path=$(field '.*"repository":{.*"path":"\([^"\\]*\)".*' 1)
+directory=$(field '.*"config":{.*"directory":"\([^"\\]*\)".*' 1)
+restore="^{\"snapkeep\":1,\"verb\":\"restore\",\"name\":$text,\"id\":$text,\"time_max_ms\":[0-9]*"
+to=$(field "$restore,\"to\":\"\\([^\"\\\\]*\\)\".*" 3)
+include=$(field "$restore,\"to\":$text,\"include\":\\[\\([^]\\\\]*\\)\\],\"repository\":.*" 4)
+all=$(field "$restore,\"to\":$text,\"include\":\\[\\],\"repository\":.*" 0)
 
-[ -n "$verb" ] || fail permanent 'the request is not understood'
+[ -n "$verb" ] || fail permanent 'the request is not understood; this driver speaks version 1'
 if [ "$verb" = abilities ]; then
   say '{"result":{"cancel":false,"restore":true,"effects_max":1}}'
   exit 0
@@ -51,27 +62,20 @@ snapshot() {
     "$1" "$1" "$taken" "$stamp" "$((size))"
 }
 
-# One creation or deletion at a time. The lock is a directory, because making one is atomic; it holds
-# who has it, so that a lock whose owner died does not last.
+# One creation or deletion at a time. The kernel lets go of the lock when we and all we started have
+# ended, however that came. The file holds the name that is being made.
 lock() {
   mkdir -p "$path"
-  until mkdir "$path/.lock" 2>/dev/null; do
-    owner=$(cat "$path/.lock/pid" 2>/dev/null || :)
-    if [ -z "$owner" ] || kill -0 "$owner" 2>/dev/null; then
-      fail busy 'another creation or deletion is at work in this repository'
-    fi
-    rm -rf "$path/.lock"
-  done
-  say "$$" >"$path/.lock/pid"
-  say "$name" >"$path/.lock/name"
-  trap 'rm -rf "$path/.lock"; kill "$watcher" 2>/dev/null || :' EXIT
-  trap 'exit 143' TERM
+  exec 9>>"$path/.lock"
+  flock -n 9 || fail busy 'another creation or deletion is at work in this repository'
+  say "$1" >"$path/.lock"
 }
 
 case $verb in
 create)
+  [ -n "$name" ] || fail permanent 'the name is not understood'
   [ -n "$directory" ] || fail permanent 'the key directory is missing in snapshot_config'
-  lock
+  lock "$name"
   if ! [ -e "$path/$name.json" ]; then
     [ -d "$directory" ] || fail permanent 'the directory to keep does not exist'
     say '{"progress":{"doing":"packing"}}'
@@ -83,10 +87,13 @@ create)
   say "{\"result\":{\"snapshot\":$(snapshot "$name")}}"
   ;;
 describe)
-  if [ -e "$path/$name.json" ]; then
-    say "{\"result\":{\"snapshot\":$(snapshot "$name")}}"
-  elif [ "$(cat "$path/.lock/name" 2>/dev/null)" = "$name" ] && kill -0 "$(cat "$path/.lock/pid")" 2>/dev/null; then
+  [ -n "$name" ] || fail permanent 'the name is not understood'
+  # First the lock, then the record: whoever let go of the lock in between has written its record.
+  if [ -e "$path/.lock" ] && ! flock -n -s "$path/.lock" true && [ "$(cat "$path/.lock")" = "$name" ]; then
     say "{\"result\":{\"snapshot\":{\"name\":\"$name\",\"id\":\"$name\",\"status\":\"running\"}}}"
+  elif [ -e "$path/$name.json" ]; then
+    found=$(snapshot "$name") || fail transient 'the snapshot could not be read'
+    say "{\"result\":{\"snapshot\":$found}}"
   else
     say '{"result":{"snapshot":null}}'
   fi
@@ -104,20 +111,31 @@ list)
   ;;
 delete)
   [ -n "$id" ] || fail permanent 'this identity is not one of ours'
-  lock
+  lock ''
   # The record goes first: what is left of a deletion that was cut off is no snapshot.
   rm -f "$path/$id.json"
   rm -f "$path/$id.tar" "$path/$id.taken"
   say '{"result":{}}'
   ;;
 restore)
-  [ -e "$path/$id.json" ] || fail permanent 'the snapshot is gone'
+  [ -n "$id" ] && [ -e "$path/$id.json" ] || fail permanent 'the snapshot is gone'
   [ -n "$to" ] || fail permanent 'the directory to restore to is not understood'
+  [ -n "$include$all" ] || fail permanent 'the paths to restore are not understood'
   mkdir -p "$to"
   [ -z "$(ls -A "$to")" ] || fail permanent 'the directory to restore to is not empty'
-  tar -C "$to" -xpf "$path/$id.tar" || fail transient 'tar failed; its own words are in the log'
-  files=$(tar -tf "$path/$id.tar" | wc -l)
-  bytes=$(wc -c <"$path/$id.tar")
+  # "a","b c" becomes the arguments ./a and ./b c: as the archive has them, and never an option.
+  set -f
+  IFS='
+'
+  set --
+  for wanted in $(say "$include" | sed 's/^"//; s/"$//; s/","/\
+/g'); do
+    set -- "$@" "./${wanted#/}"
+  done
+  [ $# -gt 0 ] || set -- .
+  tar -C "$to" -xpf "$path/$id.tar" "$@" || fail transient 'tar failed; its own words are in the log'
+  files=$(find "$to" -type f | wc -l)
+  bytes=$(find "$to" -type f -exec cat {} + | wc -c)
   say "{\"result\":{\"files\":$((files)),\"bytes\":$((bytes))}}"
   ;;
 *)

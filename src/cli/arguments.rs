@@ -123,10 +123,9 @@ pub enum Command {
         command: JournalCommand,
     },
 
-    /// The drivers inside this program, as processes of their own
-    #[command(hide = true)]
+    /// Test a program that speaks the driver protocol
     Driver {
-        /// Which.
+        /// What to do.
         #[command(subcommand)]
         command: DriverCommand,
     },
@@ -228,11 +227,45 @@ pub enum JournalCommand {
     },
 }
 
-/// Which driver.
+/// What to do with drivers.
 #[derive(Debug, Subcommand)]
 pub enum DriverCommand {
+    /// Try on a scratch repository whether a program keeps the driver protocol
+    ///
+    /// Starts the program as the daemon would, once for each question, and prints what holds, what
+    /// does not, and what was not tried because the driver says that it cannot do it. It needs
+    /// neither daemon nor configuration.
+    ///
+    /// It makes snapshots, restores and deletes them: point it at a scratch repository. Their names
+    /// begin with snapkeep-test-, it deletes them in the end, also when a case fails or it is
+    /// interrupted, and it deletes nothing else. What it could not delete again it names.
+    ///
+    /// In the settings and the configuration {source} stands for a folder with a few files, and
+    /// {repository} for a path where a repository may be made; both are removed in the end. Only
+    /// with {source} it is known which bytes restore has to give back.
+    ///
+    /// Exit code 0: nothing failed; 1: something failed, or is left; 2: wrong usage.
+    Test(DriverTestArguments),
+
     /// Deduplicated, encrypted snapshots of directories
+    #[command(hide = true)]
     Files,
+}
+
+/// Which program to test, and on what.
+#[derive(Debug, Args)]
+pub struct DriverTestArguments {
+    /// What a policy's snapshot_config would hold, beside the repository: JSON, or a file of it
+    #[arg(long, value_name = "JSON|FILE", default_value = "{}")]
+    pub snapshot_config: String,
+
+    /// What the repository's file would hold, beside driver and command: JSON, or a file of it
+    #[arg(long, value_name = "JSON|FILE", default_value = "{}")]
+    pub settings: String,
+
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
 }
 
 /// A workflow.

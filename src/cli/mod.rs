@@ -1,5 +1,6 @@
 //! The command line: a caller like any other. What it shows it asks of the daemon over its socket;
-//! only `check` and `restore` read the configuration themselves, so that they work without one.
+//! only `check` and `restore` read the configuration themselves, so that they work without one, and
+//! `driver test` needs neither.
 //!
 //! Every command returns how it ended or why it did not; one place prints that and picks the exit
 //! code. What comes from elsewhere (names, messages) is made safe for a terminal before it is shown.
@@ -7,6 +8,7 @@
 pub mod arguments;
 mod check;
 mod client;
+mod driver;
 mod explain;
 mod history;
 mod journal;
@@ -86,6 +88,7 @@ fn dispatch(arguments: Arguments, out: &mut Out<'_>) -> Result<Exit, Failure> {
         Command::Restore(order) => restore::restore(&choice, order, out),
         Command::History { names, workflow, limit } => history::history(&client()?, &names, workflow, limit, out),
         Command::Journal { command } => journal::journal(&choice, client, command, out),
+        Command::Driver { command: DriverCommand::Test(order) } => driver::test(order, out),
         Command::Driver { command: DriverCommand::Files } => {
             Err(Failure::new(Exit::Usage, "a worker is a process of its own"))
         }

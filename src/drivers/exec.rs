@@ -22,6 +22,11 @@ const OWN_KEYS: [&str; 4] = ["command", "abilities", "effects_max", "memory_max"
 /// Opens a repository. `command` is argv: no shell reads it. Its program may be relative to `base`
 /// when it holds a slash; without one it is looked up in the fixed path.
 pub fn open(table: &Map<String, Value>, base: &Path) -> Result<Arc<dyn Driver>, Vec<SettingProblem>> {
+    program(table, base).map(process::shared)
+}
+
+/// The same, as the program that it is.
+pub(super) fn program(table: &Map<String, Value>, base: &Path) -> Result<ProcessDriver, Vec<SettingProblem>> {
     let own: Map<String, Value> =
         table.iter().filter(|(key, _)| OWN_KEYS.contains(&key.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect();
     let mut settings = Settings::new(&own);
@@ -65,7 +70,7 @@ pub fn open(table: &Map<String, Value>, base: &Path) -> Result<Arc<dyn Driver>, 
     }
     let rest = table.iter().filter(|(key, _)| !OWN_KEYS.contains(&key.as_str()));
     let repository = rest.map(|(key, value)| (key.clone(), value.clone())).collect();
-    Ok(process::shared(ProcessDriver::new(program, repository, abilities, limits)))
+    Ok(ProcessDriver::new(program, repository, abilities, limits))
 }
 
 /// Accepts any configuration: only the program knows what it means.

@@ -3,7 +3,7 @@
 //! A driver gets a name, labels, its own checked part of `snapshot_config` and a deadline; never the
 //! policy, the clock or the journal. What it cannot do it says; it does not fake.
 //!
-//! The contract, held by `tests/it/driver_contract.rs`:
+//! The contract, as [`conformance`] tries it on any driver and `tests/it/driver_contract.rs` on ours:
 //!
 //! - `create` is create-or-accept by name: asked twice, it makes one.
 //! - `describe` tells what became of one name, also of one it has never heard of.
@@ -11,6 +11,7 @@
 //! - `delete` names a snapshot by the driver's own identity; one that is gone counts as deleted.
 //! - Every call ends by its deadline; a call that is dropped stops what it began.
 
+pub mod conformance;
 pub mod exec;
 pub mod files;
 pub mod null;

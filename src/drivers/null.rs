@@ -78,7 +78,10 @@ impl Driver for Null {
 
     fn restore<'a>(&'a self, order: &'a RestoreOrder, _call: &'a Call) -> Reply<'a, Restored> {
         Box::pin(async move {
-            if self.snapshots().values().any(|snapshot| *snapshot.id == *order.target.id) {
+            let is_empty = |mut entries: std::fs::ReadDir| entries.next().is_none();
+            if !std::fs::read_dir(&order.to).map_or(true, is_empty) {
+                Err(Fault::permanent(format!("{} is not empty", order.to.display())))
+            } else if self.snapshots().values().any(|snapshot| *snapshot.id == *order.target.id) {
                 Ok(Restored { files: 0, bytes: 0 })
             } else {
                 Err(Fault::permanent(format!("snapshot {} is gone", order.target.name)))

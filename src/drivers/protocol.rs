@@ -54,9 +54,9 @@ impl Verb {
 }
 
 /// The one line a driver process reads. The order of the fields is promised, so that a shell script
-/// can take the first few by their place.
+/// can take the first few by their place. Fields that are not known are ignored: a later version 1.x
+/// may add some.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RequestLine {
     /// [`VERSION`].
     pub snapkeep: u32,

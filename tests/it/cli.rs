@@ -59,6 +59,7 @@ fn every_command_and_argument_says_what_it_is_for() {
           restore     Give the files of a snapshot back, into an empty directory
           history     Show what was run, and how it ended, newest first
           journal     Check, copy and restore the daemon's journal
+          driver      Test a program that speaks the driver protocol
 
         Options:
               --config <FILE>  The settings file; everything else is looked for in its folder [env:
@@ -92,6 +93,9 @@ fn wrong_usage_is_refused_before_anything_is_done() {
         &["history", "--workflow", "copy"],
         &["policy", "run"],
         &["quickstart"],
+        &["driver", "test"],
+        &["driver", "test", "program"],
+        &["driver", "test", "--settings", "--", "program"],
     ] {
         let error = Arguments::try_parse_from(["snapkeep"].iter().chain(words)).expect_err("refused");
         assert!(error.use_stderr(), "{words:?}");

@@ -1,4 +1,5 @@
-//! The contract of `src/drivers/mod.rs`, held by every driver: one line in `on_each` for each.
+//! The contract of `src/drivers/mod.rs`, held by every driver: a test for each. The cases are those that
+//! `snapkeep driver test` runs on anybody's.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use snapkeep::drivers::conformance::{self, Bench, Outcome, Scratch};
 use snapkeep::drivers::null::Null;
-use snapkeep::drivers::{Call, Created, Driver, Found, Order, ProgressSink, RestoreOrder, registry};
+use snapkeep::drivers::{Call, Created, Driver, Found, Order, ProgressSink, registry};
 use snapkeep::lifecycle::plan::Target;
-use snapkeep::lifecycle::snapshot::{Snapshot, SnapshotName, Status};
+use snapkeep::lifecycle::snapshot::{Snapshot, SnapshotName};
 use snapkeep::lifecycle::workflow::{Fault, FaultKind};
 use tempfile::TempDir;
 
@@ -104,64 +106,42 @@ pub fn target(snapshot: &Snapshot) -> Target {
     Target { name: snapshot.name.as_str().into(), id: snapshot.id.as_str().into(), taken_at: snapshot.taken_at }
 }
 
-/// Runs all that holds for every driver. The steps share a repository, because a repository is dear.
+/// Returns what the suite is run with in a fixture's folder. What is snapshotted is the fixture's.
+fn bench(fixture: &Fixture) -> Bench {
+    let scratch = Scratch::make(&fixture.folder.path().join("scratch")).expect("made");
+    Bench { config: Arc::clone(&fixture.config), tag: "it".to_owned(), scratch, time_max: call().time_max }
+}
+
+/// Runs all that holds for every driver, and what holds before its repository was ever used.
 async fn keeps_the_contract(fixture: Fixture) {
-    let driver = &fixture.driver;
-
-    // Before the first use there is nothing, and that is an answer.
     assert_eq!(list(&fixture).await, BTreeMap::new());
-    assert_eq!(driver.describe(&name("a-1"), &call()).await, Ok(None));
-
-    // Creating twice makes one.
-    let first = create(&fixture, "a-1").await.expect("made").snapshot;
-    let again = create(&fixture, "a-1").await.expect("accepted").snapshot;
-    assert_eq!((&first.id, &first.taken_at), (&again.id, &again.taken_at));
-    let listed = list(&fixture).await;
-    assert_eq!(listed.len(), 1, "{listed:?}");
-
-    // What was stamped comes back, from create, list and describe alike.
-    assert_eq!(first.name, "a-1");
-    assert_eq!(first.status, Status::Good);
-    assert_eq!(first.labels, order(&fixture, "a-1").labels);
-    assert_eq!(listed.get(&first.id), Some(&first));
-    let described = driver.describe(&name("a-1"), &call()).await.expect("an answer").expect("there");
-    assert_eq!(described.snapshot, first);
-
-    // Two names at once: both are made in the end, and who has to wait is told so.
-    let (b, c) = tokio::join!(create(&fixture, "b-1"), create(&fixture, "c-1"));
-    for (outcome, text) in [(b, "b-1"), (c, "c-1")] {
-        match outcome {
-            Ok(found) => assert_eq!(found.snapshot.name, text),
-            Err(fault) => {
-                assert_eq!(fault.kind, FaultKind::Busy, "{fault:?}");
-                create(&fixture, text).await.expect("made when it is alone");
-            }
-        }
-    }
-    assert_eq!(list(&fixture).await.len(), 3);
-
-    // Deletion is by identity; the others stay; gone counts as deleted.
-    driver.delete(&target(&first), &call()).await.expect("deleted");
-    driver.delete(&target(&first), &call()).await.expect("gone counts as deleted");
-    let names: Vec<String> = list(&fixture).await.into_values().map(|snapshot| snapshot.name).collect();
-    assert!(names.len() == 2 && !names.contains(&"a-1".to_owned()), "{names:?}");
-    assert_eq!(driver.describe(&name("a-1"), &call()).await, Ok(None));
-
-    // What cannot be done is said.
-    if !driver.abilities().cancel {
-        let fault = driver.cancel(&name("b-1"), &call()).await.expect_err("cannot");
+    let report = conformance::contract(&*fixture.driver, &bench(&fixture)).await;
+    assert!(report.is_good(), "{report:#?}");
+    assert_eq!(list(&fixture).await, BTreeMap::new());
+    if !fixture.driver.abilities().cancel {
+        let fault = fixture.driver.cancel(&name("b-1"), &call()).await.expect_err("cannot");
         assert_eq!(fault.kind, FaultKind::Permanent);
     }
-    if driver.abilities().restore {
-        let order = RestoreOrder {
-            target: target(&first),
-            to: fixture.folder.path().join("back"),
-            include: vec![],
-            overwrite: false,
-        };
-        let fault = driver.restore(&order, &call()).await.expect_err("it is deleted");
-        assert_eq!(fault.kind, FaultKind::Permanent, "{fault:?}");
-    }
+}
+
+/// Runs all that holds for every program.
+async fn keeps_the_protocol(command: &[&str], settings: Value, config: fn(&Path) -> Value, kind: &str) {
+    let folder = tempfile::tempdir().expect("a directory");
+    let mut scratch = Scratch::make(&folder.path().join("scratch")).expect("made");
+    let mut settings = settings;
+    scratch.fill(&mut settings);
+    let config = config(&scratch.path("source"));
+    let config =
+        registry::check_config(kind, config.as_object().expect("a table"), folder.path()).expect("good config");
+    scratch.is_used = true;
+    let bench = Bench { config: Arc::new(config), tag: "it".to_owned(), scratch, time_max: call().time_max };
+    let command: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
+    let settings = settings.as_object().expect("a table");
+    let driver = conformance::open(&command, settings, folder.path()).expect("good settings");
+    let report = conformance::program(driver, &bench, std::future::pending()).await;
+    assert!(report.is_good(), "{report:#?}");
+    let skipped = report.cases.iter().filter(|case| case.outcome != Outcome::Passed).count();
+    assert!(skipped <= 1 && report.cases.len() > 25, "{report:#?}");
 }
 
 /// A call that is dropped stops what it began, and what it began does not count.
@@ -207,16 +187,7 @@ async fn a_program_keeps_the_contract() {
 
 #[tokio::test]
 async fn files_keeps_the_contract() {
-    keeps_the_contract(files()).await;
+    let command = [env!("CARGO_BIN_EXE_snapkeep"), "driver", "files"];
+    keeps_the_protocol(&command, json!({"path": "{repository}"}), |source| json!({"paths": [source]}), "files").await;
     stops_when_dropped(files()).await;
-}
-
-#[tokio::test]
-async fn the_sample_program_restores_what_it_kept() {
-    let fixture = exec();
-    let made = create(&fixture, "a-1").await.expect("made").snapshot;
-    let to = fixture.folder.path().join("back");
-    let order = RestoreOrder { target: target(&made), to: to.clone(), include: vec![], overwrite: false };
-    fixture.driver.restore(&order, &call()).await.expect("restored");
-    assert_eq!(std::fs::read_to_string(to.join("page")).expect("there"), "words\n");
 }

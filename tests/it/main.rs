@@ -8,7 +8,9 @@
 mod architecture;
 mod cli;
 mod daemon;
+mod driver_conformance;
 mod driver_contract;
+mod driver_fuzz;
 mod files;
 mod http;
 mod journal_contract;

@@ -24,6 +24,7 @@ pub struct Dialogue<'a> {
     bytes: u64,
     greeted: bool,
     snapshots: Vec<Snapshot>,
+    listing_bytes: usize,
     last: Option<Result<Value, Fault>>,
 }
 
@@ -49,7 +50,7 @@ impl fmt::Display for Breach {
 impl<'a> Dialogue<'a> {
     pub fn new(verb: Verb, limits: &'a Limits, progress: &'a ProgressSink) -> Dialogue<'a> {
         let (line, snapshots) = (Vec::new(), Vec::new());
-        Dialogue { verb, limits, progress, line, bytes: 0, greeted: false, snapshots, last: None }
+        Dialogue { verb, limits, progress, line, bytes: 0, greeted: false, snapshots, listing_bytes: 0, last: None }
     }
 
     /// Takes what came. Returns whether the last line was among it.
@@ -102,7 +103,7 @@ impl<'a> Dialogue<'a> {
             (false, _) => return Err(Breach(format!("its first line must be {{\"snapkeep\":{VERSION}}}"))),
             (true, Line::Snapkeep(_)) => return Err(Breach("it greeted twice".to_owned())),
             (true, Line::Progress(progress)) => self.progress.tell(cleaned(progress)),
-            (true, Line::Snapshot(snapshot)) => self.snapshot_heard(snapshot)?,
+            (true, Line::Snapshot(snapshot)) => self.snapshot_heard(snapshot, text.len())?,
             (true, Line::Result(result)) => self.last = Some(Ok(result)),
             (true, Line::Fault(fault)) => {
                 let fault = Fault::from(fault);
@@ -112,12 +113,16 @@ impl<'a> Dialogue<'a> {
         Ok(())
     }
 
-    fn snapshot_heard(&mut self, line: SnapshotLine) -> Result<(), Breach> {
+    fn snapshot_heard(&mut self, line: SnapshotLine, bytes: usize) -> Result<(), Breach> {
         if self.verb != Verb::List {
             return Err(Breach("a snapshot line belongs to list alone".to_owned()));
         }
         if self.snapshots.len() == self.limits.snapshots_max {
             return Err(Breach(format!("it lists more than {} snapshots", self.limits.snapshots_max)));
+        }
+        self.listing_bytes += bytes;
+        if self.listing_bytes > self.limits.listing_bytes_max {
+            return Err(Breach(format!("its listing is larger than {} bytes", self.limits.listing_bytes_max)));
         }
         self.snapshots.push(checked(line).map_err(Breach)?);
         Ok(())
@@ -171,7 +176,13 @@ mod tests {
 
     /// Feeds `said` in portions of `portion` bytes and returns what came of it.
     fn converse(verb: Verb, said: &[u8], portion: usize) -> String {
-        let limits = Limits { line_bytes_max: 100, output_bytes_max: 1000, snapshots_max: 2, ..Limits::default() };
+        let limits = Limits {
+            line_bytes_max: 100,
+            output_bytes_max: 1000,
+            snapshots_max: 2,
+            listing_bytes_max: 120,
+            ..Limits::default()
+        };
         let progress = ProgressSink::default();
         let mut dialogue = Dialogue::new(verb, &limits, &progress);
         for portion in said.chunks(portion) {
@@ -217,6 +228,8 @@ mod tests {
         for (lines, expected) in breaches {
             check(Verb::List, lines, expected);
         }
+        let large = format!(r#"{{"snapshot":{{"name":"{}","id":"1","status":"good"}}}}"#, "a".repeat(50));
+        check(Verb::List, &[HELLO, &large, SNAPSHOT], "breach: its listing is larger than 120 bytes");
         check(Verb::Create, &[HELLO, SNAPSHOT], "breach: a snapshot line belongs to list alone");
         for odd in ["hello", "", "[]", "{}", r#"{"progress":{"doing":"x"},"result":{}}"#, r#"{"other":{}}"#] {
             let said = format!("{HELLO}\n{odd}\n");

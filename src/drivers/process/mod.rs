@@ -14,6 +14,7 @@
 
 mod child;
 mod dialogue;
+mod interrupt;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -34,7 +35,10 @@ use super::protocol::{
 };
 use super::{Abilities, Call, Created, Driver, Found, Order, Reply, RestoreOrder, Restored};
 use child::{Ended, Worker};
-use dialogue::{Breach, Dialogue, Heard};
+use dialogue::{Breach, Dialogue};
+
+pub(super) use dialogue::Heard;
+pub(super) use interrupt::Interruption;
 
 /// What a driver process may use.
 #[derive(Clone, Debug)]
@@ -47,6 +51,8 @@ pub struct Limits {
     pub output_bytes_max: u64,
     /// Snapshots in one listing; they are held in memory.
     pub snapshots_max: usize,
+    /// The lines of those snapshots, together.
+    pub listing_bytes_max: usize,
     /// How long it may take to end by itself: after its last line, and after it was asked to stop.
     pub grace: Duration,
 }
@@ -62,6 +68,8 @@ impl Default for Limits {
             output_bytes_max: 1 << 30,
             // Twice the largest repository we plan retention for; about 1 KiB each.
             snapshots_max: 200_000,
+            // So many of that size fit; few of the largest kind may not fill the daemon's memory.
+            listing_bytes_max: 256 << 20,
             // Long enough to remove a lock, short enough to notice that it will not.
             grace: Duration::from_secs(5),
         }
@@ -113,7 +121,30 @@ impl ProcessDriver {
         })
     }
 
-    fn request(&self, verb: Verb, call: &Call) -> RequestLine {
+    /// Returns the same program, of which is now known what it can do.
+    pub(super) fn able(self, abilities: Abilities) -> ProcessDriver {
+        ProcessDriver { abilities, ..self }
+    }
+
+    /// Returns the same driver, started through a shell that first does `before`.
+    pub(super) fn after(&self, before: &str) -> ProcessDriver {
+        let script = format!("{before}; exec \"$@\"");
+        let words = ["-c".into(), script.into(), "sh".into(), self.program.path.clone()];
+        let program = Program {
+            path: "/bin/sh".into(),
+            arguments: words.into_iter().chain(self.program.arguments.iter().cloned()).collect(),
+            called: None,
+            title: self.program.title.clone(),
+        };
+        ProcessDriver {
+            program,
+            repository: self.repository.clone(),
+            abilities: self.abilities,
+            limits: self.limits.clone(),
+        }
+    }
+
+    pub(super) fn request(&self, verb: Verb, call: &Call) -> RequestLine {
         RequestLine {
             snapkeep: VERSION,
             verb,
@@ -146,11 +177,25 @@ impl ProcessDriver {
         if verb == Verb::List { Fault::incomplete(message) } else { Fault::permanent(message) }
     }
 
-    /// Starts the program, says the request, and hears it out within the call's time.
+    /// Asks, and hears the program out within the call's time.
     async fn converse(&self, request: &RequestLine, call: &Call) -> Result<Heard, Fault> {
-        let verb = request.verb;
-        let mut line = serde_json::to_vec(request)
+        let line = serde_json::to_vec(request)
             .map_err(|error| Fault::permanent(format!("driver settings cannot be written as JSON: {error}")))?;
+        self.exchange(request.verb, line, call).await?
+    }
+
+    /// Starts the program, says the line, whatever it holds, and hears the program out as an answer
+    /// to `verb`.
+    ///
+    /// # Errors
+    ///
+    /// What the program did wrong, in our words; a fault in its own words is an answer.
+    pub(super) async fn exchange(
+        &self,
+        verb: Verb,
+        mut line: Vec<u8>,
+        call: &Call,
+    ) -> Result<Result<Heard, Fault>, Fault> {
         line.push(b'\n');
         let (mut worker, pipes) = Worker::start(&self.program, &self.limits).map_err(|error| {
             let message = format!("driver {} could not be started: {error}", self.program.title);
@@ -214,9 +259,8 @@ impl ProcessDriver {
         }
         match dialogue.end().map_err(|breach| self.breach(verb, breach))? {
             None => Err(self.died(verb, &ended, &tail)),
-            Some(Err(fault)) => Err(fault),
             Some(Ok(_)) if ended.failed() => Err(self.died(verb, &ended, &tail)),
-            Some(Ok(heard)) => Ok(heard),
+            Some(said) => Ok(said),
         }
     }
 
