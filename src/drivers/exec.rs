@@ -28,7 +28,7 @@ pub fn open(table: &Map<String, Value>, base: &Path) -> Result<Arc<dyn Driver>, 
     let command = settings.required_texts("command");
     let memory_max = settings.bytes("memory_max");
     let effects_max = settings.count("effects_max", 64);
-    let mut abilities = Abilities { cancel: false, restore: false, effects_max: 1 };
+    let mut abilities = Abilities { cancel: false, restore: false, verify: false, maintain: false, effects_max: 1 };
     if let Some(effects_max) = effects_max.and_then(|count| usize::try_from(count).ok()) {
         abilities.effects_max = effects_max;
     }
@@ -36,10 +36,12 @@ pub fn open(table: &Map<String, Value>, base: &Path) -> Result<Arc<dyn Driver>, 
         match word {
             "cancel" => abilities.cancel = true,
             "restore" => abilities.restore = true,
+            "verify" => abilities.verify = true,
+            "maintain" => abilities.maintain = true,
             other => settings.problem(SettingProblem {
                 path: vec!["abilities".to_owned(), index.to_string()],
                 message: format!("unknown ability {other}"),
-                hint: Some("a program may be able to \"cancel\" and to \"restore\"".to_owned()),
+                hint: Some("a program may be able to \"cancel\", \"restore\", \"verify\" and \"maintain\"".to_owned()),
             }),
         }
     }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use snapkeep::drivers::null::Null;
-use snapkeep::drivers::{Call, Created, Driver, Found, Order, ProgressSink, RestoreOrder, registry};
+use snapkeep::drivers::{
+    Call, Created, Driver, Found, MaintainOrder, Order, ProgressSink, RestoreOrder, VerifyOrder, registry,
+};
 use snapkeep::lifecycle::plan::Target;
 use snapkeep::lifecycle::snapshot::{Snapshot, SnapshotName, Status};
 use snapkeep::lifecycle::workflow::{Fault, FaultKind};
@@ -156,6 +158,23 @@ async fn keeps_the_contract(fixture: Fixture) {
         let order = RestoreOrder { target: target(&first), to: fixture.folder.path().join("back"), include: vec![] };
         let fault = driver.restore(&order, &call()).await.expect_err("it is deleted");
         assert_eq!(fault.kind, FaultKind::Permanent, "{fault:?}");
+    }
+
+    // Maintenance takes nothing away that is listed, and what is listed is found to be there.
+    let before = list(&fixture).await;
+    let maintained = driver.maintain(&MaintainOrder { keep: Duration::ZERO }, &call()).await;
+    match driver.abilities().maintain {
+        true => assert!(maintained.is_ok(), "{maintained:?}"),
+        false => assert_eq!(maintained.map_err(|fault| fault.kind), Err(FaultKind::Permanent)),
+    }
+    assert_eq!(list(&fixture).await, before);
+    for (snapshot, is_there) in before.values().map(|snapshot| (snapshot, true)).chain([(&first, false)]) {
+        let order = VerifyOrder { target: target(snapshot), read_data_percent: 100 };
+        let verified = driver.verify(&order, &call()).await;
+        match driver.abilities().verify && is_there {
+            true => assert!(verified.is_ok(), "{verified:?}"),
+            false => assert_eq!(verified.map_err(|fault| fault.kind), Err(FaultKind::Permanent)),
+        }
     }
 }
 

@@ -25,3 +25,4 @@ mod schedule;
 mod simulation;
 mod support;
 mod traps;
+mod upkeep;

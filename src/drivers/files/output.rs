@@ -76,6 +76,16 @@ impl Output {
         self.0.total.store(0, Ordering::Relaxed);
     }
 
+    /// Sets how much there is to do.
+    pub fn expect(&self, total: u64) {
+        self.0.total.store(total, Ordering::Relaxed);
+    }
+
+    /// Adds to what is done.
+    pub fn advance(&self, count: u64) {
+        self.0.done.fetch_add(count, Ordering::Relaxed);
+    }
+
     /// Says at once what must not be missed, such as where a new key is.
     pub fn tell(&self, text: &str) {
         let (doing, unit) = (text.to_owned(), String::new());
