@@ -243,6 +243,27 @@ async fn what_killed_creations_left_is_swept() {
 }
 
 #[tokio::test]
+async fn what_a_killed_first_creation_left_is_swept() {
+    let fixture = files();
+    let made = create(&fixture, "a-1").await.expect("made").snapshot;
+    fixture.driver.delete(&target(&made), &call()).await.expect("deleted");
+    for file in fs::read_dir(fixture.repository().join("index")).expect("there").flatten() {
+        fs::remove_file(file.path()).expect("removed");
+    }
+    let left = packs(&fixture);
+    assert_eq!(maintain(&*fixture.driver).await.kept.count, left.len() as u64);
+    for (pack, _) in &left {
+        let written = fs::File::open(pack).expect("there");
+        let long_ago = written.metadata().and_then(|metadata| metadata.modified()).expect("a time");
+        written.set_modified(long_ago - Duration::from_secs(90_000)).expect("set");
+    }
+    assert_eq!(maintain(&*fixture.driver).await.removed.count, left.len() as u64);
+    assert_eq!(packs(&fixture), []);
+    create(&fixture, "b-1").await.expect("made");
+    restic_agrees(&fixture);
+}
+
+#[tokio::test]
 async fn maintenance_beside_creations_never_loses_data() {
     let fixture = Arc::new(files());
     for round in 0..4u64 {

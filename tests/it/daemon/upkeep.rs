@@ -4,10 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
 
+use rustix::process::Pid;
 use serde_json::Value;
 use snapkeep::journal::{AuditQuery, Reader};
 
 use super::place::Place;
+use crate::support::wait;
 
 const POLICY: &str = r#"
 [creation.schedule.cron]
@@ -110,4 +112,39 @@ fn people_verify_snapshots_and_maintain_repositories_through_the_daemon() {
     };
     assert_eq!((of("verify", "sound in repository local"), of("verify", "is damaged: pack")), (2, 1), "{records:#?}");
     assert_eq!((of("maintain", "removed 0 packs"), of("maintain", "does not hold together")), (1, 1), "{records:#?}");
+}
+
+/// Never ends a maintenance by itself.
+const STUCK: &str = r#"#!/bin/sh
+echo '{"snapkeep":1}'
+IFS= read -r request
+case $request in
+*'"verb":"maintain"'*)
+  echo $$ >"${0%/*}/store/pid"
+  exec sleep 600 ;;
+*) echo '{"fault":{"kind":"permanent","message":"no such verb"}}' ;;
+esac
+"#;
+
+#[test]
+fn a_daemon_that_stops_ends_a_maintenance_under_way() {
+    let mut place = Place::new();
+    fs::remove_file(place.path("policies.d/every.toml")).expect("there");
+    place.write("driver.sh", STUCK);
+    let repository = format!(
+        "driver = \"exec\"\nabilities = [\"maintain\"]\ncommand = [\"{}\"]\n",
+        place.path("driver.sh").display()
+    );
+    place.write("repositories.d/store.toml", &repository);
+    place.start();
+    place.until("the daemon", |body| body["policies"].as_array().map(|_| ()));
+    let mut waits = place.command(&["maintain", "store"]).spawn().expect("the command runs");
+    let process = place.until("the maintenance", |_| {
+        let pid = fs::read_to_string(place.path("store/pid")).ok()?;
+        let pid = pid.strip_suffix('\n')?.parse().expect("a number");
+        Pid::from_raw(pid)
+    });
+    assert_eq!(place.stop(), Some(0));
+    assert!(wait::died(process, wait::PATIENCE), "it goes on");
+    assert_eq!(waits.wait().expect("it ends").code(), Some(3));
 }
