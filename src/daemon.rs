@@ -32,6 +32,7 @@ use crate::journal::change::DocumentKind;
 use crate::journal::record::Document;
 use crate::journal::{self, Depth, Journal, JournalError, OpenError, Reader};
 use crate::roster::{FileKind, Loader};
+use crate::upkeep::Upkeep;
 use crate::watch::{self, Waker};
 
 /// Threads of the runtime: drivers and callers wait much and compute little.
@@ -135,16 +136,18 @@ pub fn run(sources: &Sources, settings: &Settings, started: impl FnOnce(Started)
         tracing::warn!(%trouble, "steps of the clock are noticed within a minute only");
     }
     let (ending, ended) = flag::channel(false);
+    let upkeep = Upkeep::new(runtime.handle().clone(), inbox.clone());
     let records_state = state.clone();
     let api = Api {
         view: view.clone(),
         inbox: inbox.clone(),
         records: Some(Arc::new(move || StateRecords::open(&records_state))),
+        upkeep: Some(upkeep.clone()),
         clock: clock::now,
     };
     listen(&runtime, settings, api, ended)?;
     signals(&runtime, &inbox, Some(waker.clone()))?;
-    let chores = chores(settings, &state, &waker, &inbox);
+    let chores = chores(settings, &state, &waker, &inbox, upkeep);
     let scheduler = runtime.block_on(async {
         if settings.housekeeping.enabled {
             housekeeping::start(chores, inbox.clone()).await.map(Some)
@@ -201,7 +204,7 @@ fn safe_mode(
     view.set_roster(&loader.load(clock::now().wall));
     let (inbox, events) = run::inbox();
     let (ending, ended) = flag::channel(false);
-    let api = Api { view: view.clone(), inbox: inbox.clone(), records: None, clock: clock::now };
+    let api = Api { view: view.clone(), inbox: inbox.clone(), records: None, upkeep: None, clock: clock::now };
     listen(&runtime, settings, api, ended)?;
     signals(&runtime, &inbox, None)?;
     started(Started { view, safe_mode: Some(why.clone()) });
@@ -278,7 +281,7 @@ fn signals(runtime: &Runtime, inbox: &SyncSender<Event>, waker: Option<Waker>) -
     Ok(())
 }
 
-fn chores(settings: &Settings, state: &Path, waker: &Waker, inbox: &SyncSender<Event>) -> Vec<Task> {
+fn chores(settings: &Settings, state: &Path, waker: &Waker, inbox: &SyncSender<Event>, upkeep: Upkeep) -> Vec<Task> {
     let plain =
         |name, chore: &crate::config::settings::Chore, work| Task { name, expression: chore.six_fields(), work };
     let times = &settings.housekeeping;
@@ -304,6 +307,7 @@ fn chores(settings: &Settings, state: &Path, waker: &Waker, inbox: &SyncSender<E
                 Ok(())
             }),
         ),
+        plain("maintain", &times.maintain, Arc::new(move || upkeep.maintain_all())),
     ]
 }
 

@@ -16,4 +16,5 @@ pub mod journal;
 pub mod lifecycle;
 pub mod notify;
 pub mod roster;
+pub mod upkeep;
 pub mod watch;

@@ -101,6 +101,22 @@ pub enum Command {
     /// every repository.
     Restore(RestoreArguments),
 
+    /// Look whether all data of a snapshot is there, and read some of it
+    ///
+    /// The daemon does it, and writes down who asked and what came of it. Whoever stops waiting stops
+    /// nothing. Exit code 1: it is damaged, or could not be looked at.
+    Verify(VerifyArguments),
+
+    /// Give the space back that deleted snapshots alone needed, and check the repository, now
+    ///
+    /// The daemon does it by itself every day. Space comes back in two steps: what nothing needs is
+    /// marked first, and removed by a maintenance a day or more later.
+    Maintain {
+        /// The repository
+        #[arg(value_name = "REPOSITORY")]
+        repository: String,
+    },
+
     /// Show what was run, and how it ended, newest first
     History {
         /// Policies, with * and ?; all when none is named
@@ -204,6 +220,31 @@ pub struct RestoreArguments {
     /// Look in this repository only
     #[arg(long, value_name = "NAME")]
     pub repository: Option<String>,
+}
+
+/// What to look at.
+#[derive(Debug, Args)]
+pub struct VerifyArguments {
+    /// The snapshot's name, or its id in the repository
+    #[arg(value_name = "SNAPSHOT")]
+    pub snapshot: String,
+
+    /// Read so much of its data, other parts each time, and compare it with what was written
+    #[arg(long, value_name = "N%", default_value = "0%", value_parser = percentage)]
+    pub read_data: u8,
+
+    /// Look in the repository of this policy only; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub policy: Vec<String>,
+
+    /// Look in this repository only; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub repository: Vec<String>,
+}
+
+fn percentage(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse::<u8>();
+    number.ok().filter(|percent| *percent <= 100).ok_or_else(|| "write a share from 0% to 100%".to_owned())
 }
 
 /// What to do with the journal.

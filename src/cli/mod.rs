@@ -21,6 +21,7 @@ mod setup;
 mod snapshots;
 pub mod table;
 pub mod times;
+mod upkeep;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -86,6 +87,8 @@ fn dispatch(arguments: Arguments, out: &mut Out<'_>) -> Result<Exit, Failure> {
         Command::Snapshots { names } => snapshots::snapshots(&client()?, &names, out),
         Command::Plan { name, latest } => snapshots::plan(&client()?, &name, latest, out),
         Command::Restore(order) => restore::restore(&choice, order, out),
+        Command::Verify(order) => upkeep::verify(&client()?, order, out),
+        Command::Maintain { repository } => upkeep::maintain(&client()?, &repository, out),
         Command::History { names, workflow, limit } => history::history(&client()?, &names, workflow, limit, out),
         Command::Journal { command } => journal::journal(&choice, client, command, out),
         Command::Driver { command: DriverCommand::Test(order) } => driver::test(order, out),

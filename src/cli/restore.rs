@@ -169,7 +169,7 @@ async fn give_back(repository: &Repository, order: RestoreOrder, bar: &ProgressB
 }
 
 /// Shows how far it is: an amount of bytes with its rate and the time left, anything else as it is.
-fn show(bar: &ProgressBar, progress: &Progress) {
+pub fn show(bar: &ProgressBar, progress: &Progress) {
     let Some(total) = progress.total else {
         bar.set_message(format!("{}: {} {}", safe(&progress.doing), progress.done, safe(&progress.unit)));
         bar.set_position(progress.done);

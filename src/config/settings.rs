@@ -82,6 +82,8 @@ pub struct Housekeeping {
     pub trim: Chore,
     /// The configuration is read again, in case a change was not noticed.
     pub rescan: Chore,
+    /// Repositories give back the space that nothing needs, and are checked.
+    pub maintain: Chore,
     /// Settled runs older than this are forgotten.
     pub history_max_age: Span,
 }
@@ -182,6 +184,7 @@ impl Settings {
             check: chore(findings, table.as_mut(), "check", "40 4 * * 0"),
             trim: chore(findings, table.as_mut(), "trim", "25 4 * * *"),
             rescan: chore(findings, table.as_mut(), "rescan", "*/10 * * * *"),
+            maintain: chore(findings, table.as_mut(), "maintain", "30 4 * * *"),
             history_max_age: history_max_age
                 .map(|age| age.value)
                 .or_else(|| Span::parse(HISTORY_MAX_AGE).ok())

@@ -33,7 +33,14 @@ pub(super) fn program(table: &Map<String, Value>, base: &Path) -> Result<Process
     let command = settings.required_texts("command");
     let memory_max = settings.bytes("memory_max");
     let effects_max = settings.count("effects_max", 64);
-    let mut abilities = Abilities { cancel: false, restore: false, restore_beside: false, effects_max: 1 };
+    let mut abilities = Abilities {
+        cancel: false,
+        restore: false,
+        restore_beside: false,
+        verify: false,
+        maintain: false,
+        effects_max: 1,
+    };
     if let Some(effects_max) = effects_max.and_then(|count| usize::try_from(count).ok()) {
         abilities.effects_max = effects_max;
     }
@@ -42,11 +49,13 @@ pub(super) fn program(table: &Map<String, Value>, base: &Path) -> Result<Process
             "cancel" => abilities.cancel = true,
             "restore" => abilities.restore = true,
             "restore_beside" => abilities.restore_beside = true,
+            "verify" => abilities.verify = true,
+            "maintain" => abilities.maintain = true,
             other => settings.problem(SettingProblem {
                 path: vec!["abilities".to_owned(), index.to_string()],
                 message: format!("unknown ability {other}"),
                 hint: Some(
-                    "a program may be able to \"cancel\", to \"restore\" and to \"restore_beside\" what is there"
+                    "a program may be able to \"cancel\", \"restore\", \"restore_beside\", \"verify\" and \"maintain\""
                         .to_owned(),
                 ),
             }),

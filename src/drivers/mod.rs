@@ -9,6 +9,7 @@
 //! - `describe` tells what became of one name, also of one it has never heard of.
 //! - `list` is complete, or a fault; it never leaves out what it could not read.
 //! - `delete` names a snapshot by the driver's own identity; one that is gone counts as deleted.
+//! - `verify` finds what is listed, and `maintain` takes nothing away that is.
 //! - Every call ends by its deadline; a call that is dropped stops what it began.
 
 pub mod conformance;
@@ -63,6 +64,20 @@ pub trait Driver: Send + Sync + fmt::Debug {
         let fault = Fault::permanent(format!("this driver cannot restore {}", order.target.name));
         Box::pin(async move { Err(fault) })
     }
+
+    /// Looks whether a snapshot's data is there, and reads some of it. Damage is a fault. Only where
+    /// [`Abilities::verify`] says so.
+    fn verify<'a>(&'a self, order: &'a VerifyOrder, _call: &'a Call) -> Reply<'a, Verified> {
+        let fault = Fault::permanent(format!("this driver cannot verify {}", order.target.name));
+        Box::pin(async move { Err(fault) })
+    }
+
+    /// Gives the space back that no snapshot needs, and looks whether the repository holds together.
+    /// Damage is a fault. Never beside an effect on the same repository: whoever comes second is told
+    /// that it is busy. Only where [`Abilities::maintain`] says so.
+    fn maintain<'a>(&'a self, _order: &'a MaintainOrder, _call: &'a Call) -> Reply<'a, Maintained> {
+        Box::pin(async move { Err(Fault::permanent("this driver has no maintenance")) })
+    }
 }
 
 /// What a driver can do beside the four verbs that all have.
@@ -74,6 +89,10 @@ pub struct Abilities {
     pub restore: bool,
     /// Give data back into a directory that holds something already, and leave that alone.
     pub restore_beside: bool,
+    /// Look whether a snapshot's data is there.
+    pub verify: bool,
+    /// Give space back, and look whether the repository holds together.
+    pub maintain: bool,
     /// How many creations and deletions one repository takes at once.
     pub effects_max: usize,
 }
@@ -127,6 +146,77 @@ pub struct Restored {
     pub files: u64,
     /// Bytes written.
     pub bytes: u64,
+}
+
+/// An order to look at a snapshot.
+#[derive(Clone, Debug)]
+pub struct VerifyOrder {
+    /// Which snapshot.
+    pub target: Target,
+    /// How much of its data to read, in percent: 0 looks only whether it is there.
+    pub read_data_percent: u8,
+}
+
+/// What a sound snapshot comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Its files.
+    pub files: u64,
+    /// Bytes that were read and found as they were written.
+    pub bytes_read: u64,
+}
+
+/// An order to maintain a repository.
+#[derive(Clone, Copy, Debug)]
+pub struct MaintainOrder {
+    /// What nothing needs is kept at least this long before it is removed: longer than anything takes
+    /// that may still come to need it.
+    pub keep: Duration,
+}
+
+/// What a maintenance came to. What it removes for good is found to be unneeded by one and removed by a
+/// later one, after a delay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Maintained {
+    /// Found to be needed by nothing, and to be removed after the delay.
+    pub marked: Amount,
+    /// Removed.
+    pub removed: Amount,
+    /// Marked earlier, and not for long enough.
+    pub kept: Amount,
+    /// Marked earlier, and needed after all.
+    pub repaired: Amount,
+    /// What is worth telling beside it.
+    pub message: Option<String>,
+}
+
+/// So many pieces of a repository, and their size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// How many.
+    pub count: u64,
+    /// How many bytes they have together.
+    pub bytes: u64,
+}
+
+impl fmt::Display for Maintained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Maintained { marked, removed, kept, repaired, message } = self;
+        write!(f, "removed {removed}, marked {marked}, keeps {kept} that are marked already")?;
+        if repaired.count > 0 {
+            write!(f, ", took {repaired} back that are needed after all")?;
+        }
+        if let Some(message) = message {
+            write!(f, "; {message}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} packs ({} bytes)", self.count, self.bytes)
+    }
 }
 
 /// What every call carries.

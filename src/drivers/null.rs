@@ -10,7 +10,10 @@ use crate::lifecycle::snapshot::{Listing, Snapshot, SnapshotName, Status};
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::Fault;
 
-use super::{Abilities, Call, Created, Driver, Found, Order, Reply, RestoreOrder, Restored};
+use super::{
+    Abilities, Call, Created, Driver, Found, MaintainOrder, Maintained, Order, Reply, RestoreOrder, Restored, Verified,
+    VerifyOrder,
+};
 
 /// A repository in memory. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +36,14 @@ impl Null {
 
 impl Driver for Null {
     fn abilities(&self) -> Abilities {
-        Abilities { cancel: false, restore: true, restore_beside: false, effects_max: usize::MAX }
+        Abilities {
+            cancel: false,
+            restore: true,
+            restore_beside: false,
+            verify: true,
+            maintain: true,
+            effects_max: usize::MAX,
+        }
     }
 
     fn create<'a>(&'a self, order: &'a Order, _call: &'a Call) -> Reply<'a, Created> {
@@ -87,5 +97,19 @@ impl Driver for Null {
                 Err(Fault::permanent(format!("snapshot {} is gone", order.target.name)))
             }
         })
+    }
+
+    fn verify<'a>(&'a self, order: &'a VerifyOrder, _call: &'a Call) -> Reply<'a, Verified> {
+        Box::pin(async move {
+            if self.snapshots().values().any(|snapshot| *snapshot.id == *order.target.id) {
+                Ok(Verified { files: 0, bytes_read: 0 })
+            } else {
+                Err(Fault::permanent(format!("snapshot {} is gone", order.target.name)))
+            }
+        })
+    }
+
+    fn maintain<'a>(&'a self, _order: &'a MaintainOrder, _call: &'a Call) -> Reply<'a, Maintained> {
+        Box::pin(async move { Ok(Maintained::default()) })
     }
 }

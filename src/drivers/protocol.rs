@@ -36,6 +36,10 @@ pub enum Verb {
     Cancel,
     /// Give data back.
     Restore,
+    /// Look whether a snapshot's data is there.
+    Verify,
+    /// Give the space back that nothing needs, and look whether the repository holds together.
+    Maintain,
 }
 
 impl Verb {
@@ -49,6 +53,8 @@ impl Verb {
             Verb::Delete => "delete",
             Verb::Cancel => "cancel",
             Verb::Restore => "restore",
+            Verb::Verify => "verify",
+            Verb::Maintain => "maintain",
         }
     }
 }
@@ -87,6 +93,12 @@ pub struct RequestLine {
     pub config: Option<Value>,
     /// The repository's settings.
     pub repository: Map<String, Value>,
+    /// How much of the data to read, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_data_percent: Option<u8>,
+    /// How long what nothing needs is kept at least before it is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_ms: Option<u64>,
 }
 
 /// One line a driver process writes.
@@ -237,6 +249,47 @@ pub struct RestoreResult {
     pub bytes: u64,
 }
 
+/// The result of `verify`. What is wrong with a snapshot is a fault, not a result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyResult {
+    /// Files of the snapshot.
+    pub files: u64,
+    /// Bytes that were read and found as they were written.
+    pub bytes_read: u64,
+}
+
+/// The result of `maintain`. What is wrong with the repository is a fault, not a result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaintainResult {
+    /// Found to be needed by nothing, and to be removed after the delay.
+    #[serde(default)]
+    pub marked: AmountLine,
+    /// Removed.
+    #[serde(default)]
+    pub removed: AmountLine,
+    /// Marked earlier, and not for long enough.
+    #[serde(default)]
+    pub kept: AmountLine,
+    /// Marked earlier, and needed after all.
+    #[serde(default)]
+    pub repaired: AmountLine,
+    /// What is worth telling.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// So many pieces of a repository, and their size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AmountLine {
+    /// How many pieces: packs, files, segments.
+    pub count: u64,
+    /// How many bytes they have together.
+    pub bytes: u64,
+}
+
 /// The result of `abilities`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -248,6 +301,12 @@ pub struct AbilitiesResult {
     /// Whether a restore leaves alone what its directory holds already.
     #[serde(default)]
     pub restore_beside: bool,
+    /// Whether it understands `verify`.
+    #[serde(default)]
+    pub verify: bool,
+    /// Whether it understands `maintain`.
+    #[serde(default)]
+    pub maintain: bool,
     /// How many creations and deletions at once.
     pub effects_max: u64,
 }

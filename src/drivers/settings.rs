@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::lifecycle::time::Span;
+
 /// Something wrong with a setting. The loader adds file, line and column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingProblem {
@@ -113,6 +115,17 @@ impl<'a> Settings<'a> {
             self.problem(problem.hint("write bytes as a number, or a text such as \"512MiB\" or \"4GiB\""));
         }
         bytes
+    }
+
+    /// Returns a span of time, such as `23h`.
+    pub fn span(&mut self, key: &'static str) -> Option<Span> {
+        match self.take(key)? {
+            Value::String(text) => match Span::parse(text) {
+                Ok(span) => Some(span),
+                Err(error) => self.wrong(key, &format!("is not a span of time: {error}")),
+            },
+            other => self.wrong(key, &format!("must be a text such as \"23h\", not {}", kind(other))),
+        }
     }
 
     /// Returns a whole number from 1 to `max`.

@@ -1,5 +1,8 @@
 //! What people ask of the engine. The answer goes out once what was asked is in the journal.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use crate::journal::JournalError;
 use crate::journal::change::Change;
 use crate::lifecycle::creation::Creation;
@@ -8,7 +11,8 @@ use crate::lifecycle::time::Moment;
 use crate::lifecycle::workflow::{Cause, Kind, Trigger};
 
 use super::Engine;
-use super::event::{Command, Done, Refusal, Survey, What};
+use super::event::{Command, Done, Refusal, Site, Survey, What};
+use super::gate::Gate;
 use super::tracked::{self, Tracked, Work};
 
 impl Engine {
@@ -26,6 +30,11 @@ impl Engine {
             },
             What::Survey { policy } => self.survey(&policy, now),
             What::AcceptMachine => Ok(self.accept_machine(&who, now)?),
+            What::Sites { repositories, policies } => self.sites(&repositories, &policies),
+            What::Note { what, subject, detail } => {
+                self.audit(now.wall, &who, what, &subject, detail, None);
+                Ok(Done::Acknowledged)
+            }
         };
         self.replies.push((reply, answer));
         Ok(())
@@ -95,7 +104,7 @@ impl Engine {
         let detail = format!("{} asked for", kind.word());
         let run_id = match &done {
             Done::Run { run_id, .. } => Some(run_id.clone()),
-            Done::Acknowledged | Done::Survey(_) => None,
+            Done::Acknowledged | Done::Survey(_) | Done::Sites(_) => None,
         };
         self.audit(now.wall, who, "run", policy, detail, run_id.as_deref());
         self.pump_policy(index, now);
@@ -136,5 +145,44 @@ impl Engine {
         let entry = tracked.entry.clone().ok_or_else(unknown)?;
         let owner = tracked::owner(tracked, &self.installation);
         Ok(Done::Survey(Box::new(Survey { entry, owner, seen: tracked.seen, now: now.wall })))
+    }
+
+    fn sites(&self, repositories: &[String], policies: &[String]) -> Result<Done, Refusal> {
+        if self.stopping {
+            return Err(Refusal::Unavailable("the daemon is about to end".to_string()));
+        }
+        let mut names: BTreeSet<&str> = repositories.iter().map(String::as_str).collect();
+        for policy in policies {
+            let tracked = self.policies.get(&self.index_of(policy)?);
+            let entry = tracked.and_then(|tracked| tracked.entry.as_ref());
+            names.insert(&entry.ok_or_else(|| Refusal::Unknown(policy.clone()))?.repository.name);
+        }
+        if repositories.is_empty() && policies.is_empty() {
+            names.extend(self.roster.repositories.keys().map(|name| &**name));
+        }
+        let site = |name: &str| {
+            let repository = self.roster.repositories.get(name).cloned();
+            let repository = repository.ok_or_else(|| Refusal::UnknownRepository(name.to_string()))?;
+            let at_work = self.gates.get(name).is_some_and(Gate::is_taken);
+            Ok(Site { repository, keep: self.keep(name), at_work })
+        };
+        names.into_iter().map(site).collect::<Result<_, _>>().map(Done::Sites)
+    }
+
+    /// Returns how long a run may still come to need what a repository's snapshots do not need: the
+    /// longest time limit of any policy there, and of the versions that began what is under way.
+    fn keep(&self, repository: &str) -> Duration {
+        /// A driver ends a little after its time is up, and clocks of two machines differ.
+        const ROOM: Duration = Duration::from_secs(3600);
+        let entries = self.policies.values().flat_map(|tracked| {
+            [tracked.entry.as_ref(), tracked.creation.terms.as_ref(), tracked.deletion.terms.as_ref()]
+        });
+        let there = entries.flatten().filter(|entry| *entry.repository.name == *repository);
+        let paces = there.flat_map(|entry| {
+            let policy = &entry.policy;
+            [policy.creation.as_ref().map(|rule| &rule.pace), policy.deletion.as_ref().map(|rule| &rule.pace)]
+        });
+        let longest_ms = paces.flatten().map(|pace| pace.time_limit.millis()).max().unwrap_or(0);
+        Duration::from_millis(u64::try_from(longest_ms).unwrap_or(0)).saturating_add(ROOM)
     }
 }

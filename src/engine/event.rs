@@ -12,7 +12,7 @@ use crate::journal::change::Notice;
 use crate::lifecycle::retention::Owner;
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::{Answer, Kind, Request};
-use crate::roster::{Channel, Entry, Roster};
+use crate::roster::{Channel, Entry, Repository, Roster};
 
 /// Something happened.
 #[derive(Debug)]
@@ -100,6 +100,22 @@ pub enum What {
         /// The policy's name.
         policy: String,
     },
+    /// Say what is needed to look after repositories.
+    Sites {
+        /// These repositories, and
+        repositories: Vec<String>,
+        /// the ones of these policies; all there are where neither is named.
+        policies: Vec<String>,
+    },
+    /// Write down what somebody had done away from the engine.
+    Note {
+        /// What: `verify`, `maintain`.
+        what: &'static str,
+        /// To what.
+        subject: String,
+        /// What came of it, in a sentence.
+        detail: String,
+    },
 }
 
 /// What was done.
@@ -116,6 +132,19 @@ pub enum Done {
     },
     /// What is needed to look.
     Survey(Box<Survey>),
+    /// What is needed to look after repositories, by name.
+    Sites(Vec<Site>),
+}
+
+/// What is needed to look after a repository, away from the engine.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The repository in force.
+    pub repository: Arc<Repository>,
+    /// The longest time limit of any run there, under way ones included, with some room.
+    pub keep: Duration,
+    /// Whether a creation or a deletion is at work there.
+    pub at_work: bool,
 }
 
 /// What is needed to look at a policy's repository, away from the engine.
@@ -137,6 +166,9 @@ pub enum Refusal {
     /// There is no such policy.
     #[error("there is no policy `{0}`")]
     Unknown(String),
+    /// There is no such repository.
+    #[error("there is no repository `{0}`")]
+    UnknownRepository(String),
     /// The policy has no such workflow.
     #[error("policy `{policy}` has no {kind}")]
     NoWorkflow {

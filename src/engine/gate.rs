@@ -15,6 +15,13 @@ pub(super) struct Gate {
     queue: BTreeSet<(Kind, Timestamp, u32)>,
 }
 
+impl Gate {
+    /// Whether somebody has the repository.
+    pub(super) fn is_taken(&self) -> bool {
+        self.having > 0
+    }
+}
+
 impl Engine {
     /// Takes its repository for a run whose work went on while nobody was there, before others ask
     /// for it, and however many there are.

@@ -77,6 +77,7 @@ impl From<Refusal> for ApiError {
         let detail = refusal.to_string();
         match refusal {
             Refusal::Unknown(_) => ApiError::not_found("unknown_policy", detail),
+            Refusal::UnknownRepository(_) => ApiError::not_found("unknown_repository", detail),
             Refusal::NoWorkflow { .. } => ApiError::new(StatusCode::CONFLICT, "no_workflow", detail),
             Refusal::Running { .. } => ApiError::new(StatusCode::CONFLICT, "already_running", detail)
                 .hint("explain shows how far it is; its run settles within its time limit"),

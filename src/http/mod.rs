@@ -18,6 +18,7 @@ mod records;
 mod serve;
 mod shape;
 mod socket;
+mod upkeep;
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use crate::engine::event::Event;
 use crate::engine::perform::SURVEY_MAX_MS;
 use crate::engine::view::View;
 use crate::lifecycle::time::Moment;
+use crate::upkeep::Upkeep;
 
 pub use records::{OpenRecords, Records, StateRecords, Unread};
 pub use serve::serve;
@@ -63,6 +65,8 @@ pub struct Api {
     pub inbox: SyncSender<Event>,
     /// Opens the journal for reading; `None` where there is none to read, as in safe mode.
     pub records: Option<OpenRecords>,
+    /// Looks after repositories; `None` where nobody does, as in safe mode.
+    pub upkeep: Option<Upkeep>,
     /// Reads the clocks.
     pub clock: fn() -> Moment,
 }
@@ -104,6 +108,9 @@ fn router(api: Api) -> Router {
         .route("/v1/policies/{name}/plan/latest", get(records::latest_plan))
         .route("/v1/history", get(records::history))
         .route("/v1/audit", get(records::audit))
+        .route("/v1/verify", post(upkeep::verify))
+        .route("/v1/repositories/{name}/maintain", post(upkeep::maintain))
+        .route("/v1/operations/{number}", get(upkeep::operation))
         .layer(middleware::from_fn(|request, next| within(REQUEST_TIME_MAX, request, next)));
     looks
         .merge(quick)

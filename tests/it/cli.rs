@@ -57,6 +57,8 @@ fn every_command_and_argument_says_what_it_is_for() {
           snapshots   List the snapshots there are, as the repositories tell it
           plan        Show what a deletion run would keep and delete, and why; deletes nothing
           restore     Give the files of a snapshot back, into an empty directory
+          verify      Look whether all data of a snapshot is there, and read some of it
+          maintain    Give the space back that deleted snapshots alone needed, and check the repository, now
           history     Show what was run, and how it ended, newest first
           journal     Check, copy and restore the daemon's journal
           driver      Test a program that speaks the driver protocol

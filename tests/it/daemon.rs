@@ -8,6 +8,7 @@ mod books;
 mod disk;
 mod kills;
 mod place;
+mod upkeep;
 
 use std::fs;
 use std::process::Command;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use snapkeep::drivers::conformance::{self, Bench, Outcome, Scratch};
 use snapkeep::drivers::null::Null;
-use snapkeep::drivers::{Call, Created, Driver, Found, Order, ProgressSink, registry};
+use snapkeep::drivers::{Call, Created, Driver, Found, MaintainOrder, Order, ProgressSink, VerifyOrder, registry};
 use snapkeep::lifecycle::plan::Target;
 use snapkeep::lifecycle::snapshot::{Snapshot, SnapshotName};
 use snapkeep::lifecycle::workflow::{Fault, FaultKind};
@@ -121,6 +121,26 @@ async fn keeps_the_contract(fixture: Fixture) {
     if !fixture.driver.abilities().cancel {
         let fault = fixture.driver.cancel(&name("b-1"), &call()).await.expect_err("cannot");
         assert_eq!(fault.kind, FaultKind::Permanent);
+    }
+    // Maintenance takes nothing away that is listed, and what is listed is found to be there.
+    let driver = &fixture.driver;
+    let kept = create(&fixture, "a-1").await.expect("made").snapshot;
+    let gone = create(&fixture, "a-2").await.expect("made").snapshot;
+    driver.delete(&target(&gone), &call()).await.expect("deleted");
+    let before = list(&fixture).await;
+    let maintained = driver.maintain(&MaintainOrder { keep: Duration::ZERO }, &call()).await;
+    match driver.abilities().maintain {
+        true => assert!(maintained.is_ok(), "{maintained:?}"),
+        false => assert_eq!(maintained.map_err(|fault| fault.kind), Err(FaultKind::Permanent)),
+    }
+    assert_eq!(list(&fixture).await, before);
+    for (snapshot, is_there) in [(&kept, true), (&gone, false)] {
+        let order = VerifyOrder { target: target(snapshot), read_data_percent: 100 };
+        let verified = driver.verify(&order, &call()).await;
+        match driver.abilities().verify && is_there {
+            true => assert!(verified.is_ok(), "{verified:?}"),
+            false => assert_eq!(verified.map_err(|fault| fault.kind), Err(FaultKind::Permanent)),
+        }
     }
 }
 

@@ -169,7 +169,14 @@ fn is_told(believed: &Snapshot, told: &Value) -> bool {
 async fn ask(asked: Asked, file: &Path, said: &[u8]) -> bool {
     let program =
         Program { path: "/bin/cat".into(), arguments: vec![file.into()], called: None, title: "liar".to_owned() };
-    let abilities = Abilities { cancel: true, restore: true, restore_beside: false, effects_max: 1 };
+    let abilities = Abilities {
+        cancel: true,
+        restore: true,
+        restore_beside: false,
+        verify: false,
+        maintain: false,
+        effects_max: 1,
+    };
     let limits = Limits { output_bytes_max: 4 << 20, grace: Duration::from_secs(5), ..Limits::default() };
     let driver = ProcessDriver::new(program, Map::new(), abilities, limits);
     let call = Call { time_max: TIME_MAX, progress: ProgressSink::default() };

@@ -181,7 +181,14 @@ async fn what_may_not_be_read_makes_a_snapshot_partial() {
     arguments.extend([copy.into(), "driver".into(), "files".into()]);
     let program = Program { path: setpriv.into(), arguments, called: None, title: "files".to_owned() };
     let repository = json!({"path": fixture.repository()}).as_object().expect("a table").clone();
-    let abilities = Abilities { cancel: false, restore: true, restore_beside: true, effects_max: 1 };
+    let abilities = Abilities {
+        cancel: false,
+        restore: true,
+        restore_beside: true,
+        verify: false,
+        maintain: false,
+        effects_max: 1,
+    };
     let driver = Arc::new(ProcessDriver::new(program, repository, abilities, Limits::default()));
     partial(Fixture { driver, ..fixture }).await;
 }

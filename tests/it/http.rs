@@ -61,7 +61,7 @@ impl Daemon {
         let socket = folder.path().join("run").join("api.sock");
         let (inbox, commands) = sync_channel(inbox_max);
         let open = || -> Result<Box<dyn Records>, OpenError> { Ok(Box::new(NoRecords)) };
-        let api = Api { view: Arc::new(view), inbox, records: Some(Arc::new(open)), clock };
+        let api = Api { view: Arc::new(view), inbox, records: Some(Arc::new(open)), upkeep: None, clock };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("one");
         let (ending, ended) = oneshot::channel();
         let bound = {

@@ -28,3 +28,4 @@ mod schedule;
 mod simulation;
 mod support;
 mod traps;
+mod upkeep;

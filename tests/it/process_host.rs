@@ -34,7 +34,14 @@ impl Script {
             called: None,
             title: "script".to_owned(),
         };
-        let abilities = Abilities { cancel: false, restore: false, restore_beside: false, effects_max: 1 };
+        let abilities = Abilities {
+            cancel: false,
+            restore: false,
+            restore_beside: false,
+            verify: false,
+            maintain: false,
+            effects_max: 1,
+        };
         let driver = ProcessDriver::new(program, Map::new(), abilities, limits);
         Script { folder, driver }
     }
@@ -248,7 +255,14 @@ async fn progress_arrives_tamed() {
 async fn a_program_that_is_not_there_needs_a_person() {
     let program =
         Program { path: "/nowhere/driver".into(), arguments: Vec::new(), called: None, title: "driver".to_owned() };
-    let abilities = Abilities { cancel: false, restore: false, restore_beside: false, effects_max: 1 };
+    let abilities = Abilities {
+        cancel: false,
+        restore: false,
+        restore_beside: false,
+        verify: false,
+        maintain: false,
+        effects_max: 1,
+    };
     let driver = ProcessDriver::new(program, Map::new(), abilities, limits());
     let fault = driver.list(&patient()).await.expect_err("cannot be started");
     assert_eq!(fault.kind.word(), "permanent");

@@ -52,6 +52,8 @@ fn abilities(configured: Abilities, told: &Result<Abilities, Fault>) -> Verdict 
         ("cancel", configured.cancel, told.cancel),
         ("restore", configured.restore, told.restore),
         ("restore_beside", configured.restore_beside, told.restore_beside),
+        ("verify", configured.verify, told.verify),
+        ("maintain", configured.maintain, told.maintain),
     ] {
         if configured && !told {
             return wrong(format!("that it can {word}, as the settings say"), "that it cannot");

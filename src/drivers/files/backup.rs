@@ -129,7 +129,7 @@ fn description(snapshot: &SnapshotFile, vanished: u64, missing: Option<String>) 
 }
 
 /// Removes what killed processes left behind. Under the lock nothing of ours can be in the making.
-fn sweep(opened: &Opened, all: &[SnapshotFile]) -> Result<(), Fault> {
+pub fn sweep(opened: &Opened, all: &[SnapshotFile]) -> Result<(), Fault> {
     let left: Vec<SnapshotId> =
         all.iter().filter(|snapshot| repository::is_provisional(snapshot)).map(|snapshot| snapshot.id).collect();
     if left.is_empty() { Ok(()) } else { delete(opened, &left) }

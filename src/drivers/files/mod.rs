@@ -5,6 +5,7 @@
 //! path = "/srv/backup"                  # the repository; made at first use
 //! key_file = "/etc/snapkeep/backup.key" # default: PATH.key beside the repository, made at first use
 //! memory_max = "4GiB"
+//! prune_delay = "23h"                   # how long what nothing needs is kept before it is removed
 //! ```
 //!
 //! Snapshots are deduplicated, compressed and encrypted; `restic` reads them too. The work is done by
@@ -15,11 +16,13 @@
 mod backup;
 mod key;
 mod lock;
+mod maintain;
 mod output;
 mod repository;
 mod restore;
 mod source;
 mod tags;
+mod verify;
 mod worker;
 
 use std::ffi::OsString;
@@ -48,6 +51,9 @@ struct Place {
     /// The key, if it was named. One that was not is beside the repository and may be made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key_file: Option<PathBuf>,
+    /// How long what nothing needs is kept before it is removed, if that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    prune_delay_ms: Option<u64>,
 }
 
 /// What to snapshot, as the worker gets it.
@@ -77,6 +83,7 @@ pub fn open(table: &Map<String, Value>, base: &Path, program: &Path) -> Result<A
     let path = settings.required_text("path").map(|path| resolved(base, path));
     let key_file = settings.text("key_file").map(|path| resolved(base, path));
     let memory_max = settings.bytes("memory_max");
+    let prune_delay_ms = settings.span("prune_delay").and_then(|span| u64::try_from(span.millis()).ok());
     if let Some(path) = &path
         && path.parent().is_none()
     {
@@ -94,9 +101,19 @@ pub fn open(table: &Map<String, Value>, base: &Path, program: &Path) -> Result<A
             "memory_max is less than 256MiB, which no snapshot can do with",
         ));
     }
+    match prune_delay_ms {
+        Some(delay) if delay < maintain::DELAY_MS_MIN => {
+            let problem = SettingProblem::new("prune_delay", "prune_delay is less than 23h");
+            settings.problem(problem.hint("another program may still be using what was found to be unneeded"));
+        }
+        Some(delay) if delay > maintain::DELAY_MS_MAX => {
+            settings.problem(SettingProblem::new("prune_delay", "prune_delay is more than 365d"));
+        }
+        Some(_) | None => {}
+    }
     let problems = settings.finish();
     let (Some(path), true) = (path, problems.is_empty()) else { return Err(problems) };
-    let repository = match serde_json::to_value(Place { path, key_file }) {
+    let repository = match serde_json::to_value(Place { path, key_file, prune_delay_ms }) {
         Ok(Value::Object(repository)) => repository,
         // Paths that came as JSON go back as JSON.
         Ok(_) | Err(_) => return Err(vec![SettingProblem::new("path", "path is not a text")]),
@@ -112,7 +129,8 @@ pub fn open(table: &Map<String, Value>, base: &Path, program: &Path) -> Result<A
         limits.memory_bytes_max = memory_max;
     }
     // One writer at a time: the format has no lock that we could rely on.
-    let abilities = Abilities { cancel: false, restore: true, restore_beside: true, effects_max: 1 };
+    let abilities =
+        Abilities { cancel: false, restore: true, restore_beside: true, verify: true, maintain: true, effects_max: 1 };
     Ok(process::shared(ProcessDriver::new(program, repository, abilities, limits)))
 }
 

@@ -77,12 +77,12 @@ impl Output {
     }
 
     /// Sets how much there is to do.
-    pub fn set_total(&self, total: u64) {
+    pub fn expect(&self, total: u64) {
         self.0.total.store(total, Ordering::Relaxed);
     }
 
-    /// Counts what was done.
-    pub fn step(&self, count: u64) {
+    /// Adds to what is done.
+    pub fn advance(&self, count: u64) {
         self.0.done.fetch_add(count, Ordering::Relaxed);
     }
 

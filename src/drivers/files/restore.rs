@@ -76,7 +76,7 @@ pub fn restore(
     let before = log.warnings();
     let mut written = contents::Written::default();
     output.doing("restoring", "bytes");
-    output.set_total(survey.bytes());
+    output.expect(survey.bytes());
     for part in &parts {
         contents::write(&opened, part, output, &mut written)?;
     }

@@ -20,7 +20,7 @@ use super::super::protocol::{
 };
 use super::lock::{self, Lock};
 use super::output::Output;
-use super::{Config, Place, backup, repository, restore};
+use super::{Config, Place, backup, maintain, repository, restore, verify};
 
 /// Thousands of paths and patterns; a request that is longer was not written by our daemon.
 const REQUEST_BYTES_MAX: u64 = 16 << 20;
@@ -68,7 +68,14 @@ fn read_request() -> Result<RequestLine, Fault> {
 fn answer(request: RequestLine, output: &Output) -> Result<Value, Fault> {
     let verb = request.verb;
     if verb == Verb::Abilities {
-        return result(&AbilitiesResult { cancel: false, restore: true, restore_beside: true, effects_max: 1 });
+        return result(&AbilitiesResult {
+            cancel: false,
+            restore: true,
+            restore_beside: true,
+            verify: true,
+            maintain: true,
+            effects_max: 1,
+        });
     }
     let place: Place = typed("repository", Value::Object(request.repository))?;
     let name = || needed("name", request.name.clone());
@@ -91,6 +98,14 @@ fn answer(request: RequestLine, output: &Output) -> Result<Value, Fault> {
             let overwrite = request.overwrite.unwrap_or(false);
             let wanted = restore::Wanted { to: &to, include: &include, overwrite };
             result(&restore::restore(&place, &id()?, &wanted, &LOG, output)?)
+        }
+        Verb::Verify => {
+            let percent = needed("read_data_percent", request.read_data_percent)?;
+            result(&verify::verify(&place, &id()?, percent, output)?)
+        }
+        Verb::Maintain => {
+            let keep_ms = needed("keep_ms", request.keep_ms)?;
+            result(&maintain::maintain(&place, keep_ms, output)?)
         }
         Verb::Abilities | Verb::Cancel => Err(Fault::permanent("what is being made is stopped by ending its process")),
     }

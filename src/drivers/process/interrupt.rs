@@ -102,7 +102,14 @@ mod tests {
             called: None,
             title: "script".to_owned(),
         };
-        let abilities = Abilities { cancel: false, restore: false, restore_beside: false, effects_max: 1 };
+        let abilities = Abilities {
+            cancel: false,
+            restore: false,
+            restore_beside: false,
+            verify: false,
+            maintain: false,
+            effects_max: 1,
+        };
         let limits = Limits { grace: Duration::from_secs(2), ..Limits::default() };
         let driver = ProcessDriver::new(program, Map::new(), abilities, limits);
         driver.interrupted(b"x\n", how, Duration::from_secs(60)).await.expect("started")

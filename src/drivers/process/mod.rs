@@ -30,10 +30,13 @@ use crate::lifecycle::snapshot::{Listing, SnapshotName};
 use crate::lifecycle::workflow::Fault;
 
 use super::protocol::{
-    AbilitiesResult, CreateResult, DescribeResult, DoneResult, ListResult, RequestLine, RestoreResult, SnapshotLine,
-    VERSION, Verb,
+    AbilitiesResult, AmountLine, CreateResult, DescribeResult, DoneResult, ListResult, MaintainResult, RequestLine,
+    RestoreResult, SnapshotLine, VERSION, Verb, VerifyResult,
 };
-use super::{Abilities, Call, Created, Driver, Found, Order, Reply, RestoreOrder, Restored};
+use super::{
+    Abilities, Amount, Call, Created, Driver, Found, MaintainOrder, Maintained, Order, Reply, RestoreOrder, Restored,
+    Verified, VerifyOrder,
+};
 use child::{Ended, Worker};
 use dialogue::{Breach, Dialogue};
 
@@ -113,12 +116,8 @@ impl ProcessDriver {
     pub async fn ask_abilities(&self, call: &Call) -> Result<Abilities, Fault> {
         let answer: AbilitiesResult = self.answer(self.request(Verb::Abilities, call), call).await?;
         let effects_max = usize::try_from(answer.effects_max).unwrap_or(usize::MAX).max(1);
-        Ok(Abilities {
-            cancel: answer.cancel,
-            restore: answer.restore,
-            restore_beside: answer.restore_beside,
-            effects_max,
-        })
+        let AbilitiesResult { cancel, restore, restore_beside, verify, maintain, effects_max: _ } = answer;
+        Ok(Abilities { cancel, restore, restore_beside, verify, maintain, effects_max })
     }
 
     /// Returns the same program, of which is now known what it can do.
@@ -157,6 +156,8 @@ impl ProcessDriver {
             overwrite: None,
             config: None,
             repository: self.repository.clone(),
+            read_data_percent: None,
+            keep_ms: None,
         }
     }
 
@@ -376,6 +377,43 @@ impl Driver for ProcessDriver {
             };
             let answer: RestoreResult = self.answer(request, call).await?;
             Ok(Restored { files: answer.files, bytes: answer.bytes })
+        })
+    }
+
+    fn verify<'a>(&'a self, order: &'a VerifyOrder, call: &'a Call) -> Reply<'a, Verified> {
+        Box::pin(async move {
+            if !self.abilities.verify {
+                let message = format!("driver {} cannot verify {}", self.program.title, order.target.name);
+                return Err(Fault::permanent(message));
+            }
+            let request = RequestLine {
+                name: Some(order.target.name.to_string()),
+                id: Some(order.target.id.to_string()),
+                read_data_percent: Some(order.read_data_percent.min(100)),
+                ..self.request(Verb::Verify, call)
+            };
+            let VerifyResult { files, bytes_read } = self.answer(request, call).await?;
+            Ok(Verified { files, bytes_read })
+        })
+    }
+
+    fn maintain<'a>(&'a self, order: &'a MaintainOrder, call: &'a Call) -> Reply<'a, Maintained> {
+        Box::pin(async move {
+            if !self.abilities.maintain {
+                return Err(Fault::permanent(format!("driver {} has no maintenance", self.program.title)));
+            }
+            let keep_ms = u64::try_from(order.keep.as_millis()).unwrap_or(u64::MAX);
+            let request = RequestLine { keep_ms: Some(keep_ms), ..self.request(Verb::Maintain, call) };
+            let answer: MaintainResult = self.answer(request, call).await?;
+            let MaintainResult { marked, removed, kept, repaired, message } = answer;
+            let amount = |AmountLine { count, bytes }| Amount { count, bytes };
+            Ok(Maintained {
+                marked: amount(marked),
+                removed: amount(removed),
+                kept: amount(kept),
+                repaired: amount(repaired),
+                message: message.map(|message| dialogue::clean(&message)),
+            })
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Missed, met, caught up, queued.
 
-use snapkeep::engine::event::Refusal;
+use snapkeep::engine::event::{Done, Refusal, What};
 use snapkeep::lifecycle::policy::CatchUp;
 use snapkeep::lifecycle::time::Span;
 use snapkeep::lifecycle::workflow::{Answer, Kind};
@@ -206,6 +206,25 @@ fn a_creation_under_way_is_followed_to_its_end_when_its_policy_is_stopped() {
     assert_eq!(stage.runs("db"), ["creation of 09:00 by schedule: succeeded"]);
     stage.at("11:00");
     assert_eq!(stage.runs("db").len(), 1);
+}
+
+#[test]
+fn who_looks_after_repositories_is_told_who_is_at_work_and_how_long_that_may_take() {
+    let mut stage = Stage::new("08:55", &[creating("db", "0 * * * *")]);
+    let ask = |stage: &mut Stage| match stage.tell(What::Sites { repositories: vec![], policies: vec!["db".into()] }) {
+        Ok(Done::Sites(sites)) => sites.iter().map(|site| (site.at_work, site.keep.as_secs())).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    // A day, which is the default of a time limit, and an hour.
+    let keep = 25 * 3600;
+    assert_eq!(ask(&mut stage), [(false, keep)]);
+    stage.at("09:00");
+    stage.answer("db describe", absent());
+    assert_eq!(ask(&mut stage), [(true, keep)]);
+    stage.obey_all();
+    assert_eq!(ask(&mut stage), [(false, keep)]);
+    let unknown = stage.tell(What::Sites { repositories: vec!["nowhere".into()], policies: vec![] });
+    assert!(matches!(unknown, Err(Refusal::UnknownRepository(_))), "{unknown:?}");
 }
 
 #[test]

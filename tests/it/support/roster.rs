@@ -200,7 +200,14 @@ fn unasked<'a, T: Send + 'a>() -> Reply<'a, T> {
 
 impl Driver for Unasked {
     fn abilities(&self) -> Abilities {
-        Abilities { cancel: true, restore: false, restore_beside: false, effects_max: self.effects_max }
+        Abilities {
+            cancel: true,
+            restore: false,
+            restore_beside: false,
+            verify: false,
+            maintain: false,
+            effects_max: self.effects_max,
+        }
     }
 
     fn create<'a>(&'a self, _order: &'a Order, _call: &'a Call) -> Reply<'a, Created> {

@@ -207,7 +207,7 @@ fn contents(opened: &Opened, path: &Path, node: &Node, output: &Output) -> Resul
             file.write_all_at(&data, offset).map_err(written)?;
         }
         offset += data.len() as u64;
-        output.step(data.len() as u64);
+        output.advance(data.len() as u64);
     }
     file.set_len(offset).map_err(written)?;
     set_time(&file, node).map_err(written)

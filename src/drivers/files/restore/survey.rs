@@ -71,7 +71,7 @@ impl Survey {
         for entry in part.entries(opened)? {
             let (path, node) = entry?;
             let place = part.place_of(&path);
-            output.step(1);
+            output.advance(1);
             let there = look(&place, &node);
             if there == There::Never {
                 self.of_another_kind.add(&place);

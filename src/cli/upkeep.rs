@@ -1,0 +1,86 @@
+//! Verification and maintenance: the daemon does them, and this waits and shows how far they are.
+//! Whoever stops waiting stops nothing.
+
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+
+use crate::drivers::Progress;
+use crate::http::body::{AmountBody, MaintainedBody, OperationBody, VerifiedBody, VerifyOrder};
+
+use super::arguments::VerifyArguments;
+use super::client::{Answer, Client, encode};
+use super::out::{Exit, Failure, Out, Tone, safe};
+use super::restore;
+use super::times::bytes;
+
+/// Often enough to look alive, seldom enough to cost nothing.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
+/// Looks whether a snapshot's data is there.
+pub fn verify(client: &Client, arguments: VerifyArguments, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    let VerifyArguments { snapshot, read_data, policy, repository } = arguments;
+    let order = VerifyOrder { snapshot, read_data_percent: read_data, repositories: repository, policies: policy };
+    let body = serde_json::to_vec(&order)
+        .map_err(|error| Failure::new(Exit::Failed, format!("failed to form the request: {error}")))?;
+    follow(client, client.post("/v1/verify", None, body)?, out)
+}
+
+/// Maintains a repository now.
+pub fn maintain(client: &Client, repository: &str, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    let path = format!("/v1/repositories/{}/maintain", encode(repository));
+    follow(client, client.post(&path, None, Vec::new())?, out)
+}
+
+/// Waits until it is over and tells what it came to.
+fn follow(client: &Client, begun: Answer, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    let mut answer = begun;
+    let mut body: OperationBody = answer.read()?;
+    let bar = ProgressBar::new_spinner();
+    while body.state == "running" {
+        if let Some(told) = &body.progress {
+            let (doing, unit) = (told.doing.clone(), told.unit.clone());
+            restore::show(&bar, &Progress { doing, done: told.done, total: told.total, unit });
+        }
+        client.pause(ASK_EVERY);
+        answer = client.get(&format!("/v1/operations/{}", body.operation))?;
+        body = answer.read()?;
+    }
+    bar.finish_and_clear();
+    let exit = if body.state == "succeeded" { Exit::Fine } else { Exit::Failed };
+    if out.json {
+        out.raw(&answer.document)?;
+        return Ok(exit);
+    }
+    let subject = safe(&body.subject).into_owned();
+    match (&body.verified, &body.maintained) {
+        (Some(VerifiedBody { repository, files, bytes_read }), _) => {
+            let sound = format!("Snapshot {subject} in repository {} is sound.", safe(repository));
+            out.line(out.toned(Tone::Good, &sound))?;
+            let read = if *bytes_read == 0 {
+                "none of it was read".to_owned()
+            } else {
+                format!("{} were read", bytes(*bytes_read))
+            };
+            out.line(format!("All data of its {files} files is there; {read}."))?;
+        }
+        (None, Some(MaintainedBody { marked, removed, kept, repaired, message })) => {
+            out.line(out.toned(Tone::Good, &format!("Repository {subject} is maintained and sound.")))?;
+            let mut lines = vec![("Removed", removed), ("Marked for removal", marked), ("Marked before", kept)];
+            if repaired.count > 0 {
+                lines.push(("Needed after all", repaired));
+            }
+            for (what, AmountBody { count, bytes: size }) in lines {
+                out.line(format!("  {what}: {count} packs, {}", bytes(*size)))?;
+            }
+            if let Some(message) = message {
+                out.line(format!("  {}", safe(message)))?;
+            }
+        }
+        (None, None) => {
+            let why = body.message.as_deref().unwrap_or("the daemon does not say why");
+            return Err(Failure::new(Exit::Failed, format!("failed to {} {subject}: {}", safe(&body.what), safe(why))));
+        }
+    }
+    Ok(exit)
+}

@@ -1,0 +1,150 @@
+//! Maintenance and verification as people ask for them: the daemon does it, shows it and writes it down.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Output;
+
+use rustix::process::Pid;
+use serde_json::Value;
+use snapkeep::journal::{AuditQuery, Reader};
+
+use super::place::Place;
+use crate::support::wait;
+
+const POLICY: &str = r#"
+[creation.schedule.cron]
+expression = "0 0 29 2 *"
+
+[snapshot_config]
+repository = "local"
+paths = ["wiki"]
+"#;
+
+fn run(place: &Place, words: &[&str]) -> Output {
+    place.command(words).output().expect("the command runs")
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn document(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said(output)))
+}
+
+fn chore(body: &Value) -> Option<Value> {
+    body["daemon"]["housekeeping"].as_array()?.iter().find(|chore| chore["job"] == "maintain local").cloned()
+}
+
+/// Returns the largest pack.
+fn pack(place: &Place) -> PathBuf {
+    let folders = fs::read_dir(place.path("kept/data")).expect("there").flatten();
+    let packs = folders.flat_map(|folder| fs::read_dir(folder.path()).expect("there").flatten());
+    packs.map(|pack| pack.path()).max_by_key(|pack| fs::metadata(pack).expect("there").len()).expect("one")
+}
+
+#[test]
+fn people_verify_snapshots_and_maintain_repositories_through_the_daemon() {
+    let mut place = Place::new();
+    fs::remove_file(place.path("policies.d/every.toml")).expect("there");
+    fs::create_dir(place.path("wiki")).expect("made");
+    place.write("wiki/page", &"words of many kinds\n".repeat(100));
+    place.write("repositories.d/local.toml", "driver = \"files\"\npath = \"kept\"\n");
+    place.write("policies.d/wiki.toml", POLICY);
+    place.start();
+    place.until("the daemon", |body| body["policies"].as_array().map(|_| ()));
+    let made = run(&place, &["--json", "policy", "run", "wiki", "--wait"]);
+    assert!(made.status.success(), "{}", said(&made));
+    let kept = document(&run(&place, &["--json", "snapshots", "wiki"]));
+    let found = kept.to_string();
+    let name = found.split("\"name\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a name").to_owned();
+
+    let sound = run(&place, &["verify", &name, "--read-data", "100%", "--policy", "wiki"]);
+    assert!(sound.status.success() && said(&sound).contains("is sound"), "{}", said(&sound));
+    let sound = document(&run(&place, &["--json", "verify", &name]));
+    assert_eq!((&sound["state"], &sound["what"]), (&"succeeded".into(), &"verify".into()), "{sound}");
+    assert_eq!((&sound["verified"]["files"], &sound["verified"]["bytes_read"]), (&1.into(), &0.into()), "{sound}");
+    for (words, expected) in [
+        (vec!["verify", "nobody"], "no repository has a snapshot nobody"),
+        (vec!["verify", &name, "--policy", "nobody"], "there is no policy `nobody`"),
+        (vec!["maintain", "nowhere"], "there is no repository `nowhere`"),
+        (vec!["maintain", "store"], "has no maintenance"),
+    ] {
+        let refused = run(&place, &words);
+        assert!(refused.status.code() == Some(1) && said(&refused).contains(expected), "{}", said(&refused));
+    }
+
+    let maintained = run(&place, &["maintain", "local"]);
+    assert!(maintained.status.success(), "{}", said(&maintained));
+    assert!(said(&maintained).contains("Repository local is maintained and sound"), "{}", said(&maintained));
+    let shown = place.until("the chore to be shown", chore);
+    assert!(shown["trouble"].is_null(), "{shown}");
+
+    // A byte is flipped, and a pack is lost: each is found by whoever looks for it, and told.
+    let pack = pack(&place);
+    let whole = fs::read(&pack).expect("readable");
+    let mut spoiled = whole.clone();
+    spoiled[whole.len() / 2] ^= 1;
+    fs::write(&pack, spoiled).expect("written");
+    let damaged = run(&place, &["verify", &name, "--read-data", "100%"]);
+    assert!(damaged.status.code() == Some(1) && said(&damaged).contains("is damaged: pack"), "{}", said(&damaged));
+    fs::remove_file(&pack).expect("removed");
+    let damaged = run(&place, &["maintain", "local"]);
+    assert!(
+        damaged.status.code() == Some(1) && said(&damaged).contains("does not hold together"),
+        "{}",
+        said(&damaged)
+    );
+    let shown = place.until("the trouble", |body| chore(body).filter(|chore| !chore["trouble"].is_null()));
+    assert!(shown["trouble"].as_str().expect("a text").contains("does not hold together"), "{shown}");
+    let told = said(&run(&place, &["explain"]));
+    assert!(told.contains("Housekeeping maintain local failed"), "{told}");
+    assert_eq!(place.stop(), Some(0));
+
+    let reader = Reader::open(&place.state()).expect("a reader");
+    let records = reader.audit(&AuditQuery { limit: 100, ..AuditQuery::default() }).expect("the audit");
+    let of = |what: &str, detail: &str| {
+        let is = |record: &&snapkeep::journal::change::AuditRecord| {
+            let audit = &record.audit;
+            *audit.what == *what && audit.who.starts_with("uid:") && audit.detail.contains(detail)
+        };
+        records.iter().filter(is).count()
+    };
+    assert_eq!((of("verify", "sound in repository local"), of("verify", "is damaged: pack")), (2, 1), "{records:#?}");
+    assert_eq!((of("maintain", "removed 0 packs"), of("maintain", "does not hold together")), (1, 1), "{records:#?}");
+}
+
+/// Never ends a maintenance by itself.
+const STUCK: &str = r#"#!/bin/sh
+echo '{"snapkeep":1}'
+IFS= read -r request
+case $request in
+*'"verb":"maintain"'*)
+  echo $$ >"${0%/*}/store/pid"
+  exec sleep 600 ;;
+*) echo '{"fault":{"kind":"permanent","message":"no such verb"}}' ;;
+esac
+"#;
+
+#[test]
+fn a_daemon_that_stops_ends_a_maintenance_under_way() {
+    let mut place = Place::new();
+    fs::remove_file(place.path("policies.d/every.toml")).expect("there");
+    place.write("driver.sh", STUCK);
+    let repository = format!(
+        "driver = \"exec\"\nabilities = [\"maintain\"]\ncommand = [\"{}\"]\n",
+        place.path("driver.sh").display()
+    );
+    place.write("repositories.d/store.toml", &repository);
+    place.start();
+    place.until("the daemon", |body| body["policies"].as_array().map(|_| ()));
+    let mut waits = place.command(&["maintain", "store"]).spawn().expect("the command runs");
+    let process = place.until("the maintenance", |_| {
+        let pid = fs::read_to_string(place.path("store/pid")).ok()?;
+        let pid = pid.strip_suffix('\n')?.parse().expect("a number");
+        Pid::from_raw(pid)
+    });
+    assert_eq!(place.stop(), Some(0));
+    assert!(wait::died(process, wait::PATIENCE), "it goes on");
+    assert_eq!(waits.wait().expect("it ends").code(), Some(3));
+}
