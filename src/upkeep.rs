@@ -307,8 +307,11 @@ impl Upkeep {
         loop {
             let asked = What::Sites { repositories: vec![name.to_owned()], policies: Vec::new() };
             let site = self.sites(who, asked).await?.pop();
-            let Site { repository, keep, at_work } =
+            let Site { repository, keep, at_work, forbidden } =
                 site.ok_or_else(|| Fault::permanent(format!("there is no repository {name}")))?;
+            if let Some(why) = forbidden {
+                return Err(Fault::permanent(format!("nothing is removed: {why}")));
+            }
             if !repository.driver.abilities().maintain {
                 let message = format!("repository {name} ({}) has no maintenance", repository.kind);
                 return Err(Fault::permanent(message));
@@ -450,6 +453,7 @@ mod tests {
                             repository: repository.clone(),
                             keep: Duration::from_secs(90),
                             at_work: !repositories.is_empty() && at_work > 0,
+                            forbidden: None,
                         };
                         let sites = here.iter().filter(named).map(site).collect();
                         if !repositories.is_empty() {

@@ -145,6 +145,8 @@ pub struct Site {
     pub keep: Duration,
     /// Whether a creation or a deletion is at work there.
     pub at_work: bool,
+    /// Why nothing may be removed at present.
+    pub forbidden: Option<String>,
 }
 
 /// What is needed to look at a policy's repository, away from the engine.

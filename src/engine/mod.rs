@@ -35,7 +35,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::journal::change::{Audit, Change, LoadedPolicy, RunRecord};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{ErrorKind, Journal, JournalError};
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
 use crate::lifecycle::policy::Revision;
@@ -321,7 +321,13 @@ impl Engine {
             self.journal.commit(&changes)?;
             self.tidying.note(changes.len(), now);
         } else if self.tidying.is_due(now) {
-            self.journal.checkpoint()?;
+            match self.journal.checkpoint() {
+                // Nothing is lost by leaving it to a later moment, as SQLite itself would.
+                Err(trouble) if trouble.kind() == ErrorKind::Full => {
+                    tracing::warn!(%trouble, "the journal's log could not be written back");
+                }
+                outcome => outcome?,
+            }
         }
         if changes.iter().any(|change| matches!(change, Change::Notice(_) | Change::Delivery(_))) {
             self.view.set_notices_waiting(self.journal.notices_waiting()?);

@@ -178,3 +178,43 @@ async fn a_restore_that_does_not_fit_is_refused_before_it_begins() {
     assert!(fault.kind == FaultKind::Permanent && fault.message.contains("MiB free"), "{fault:?}");
     assert_eq!(fs::read_dir(&small.0).expect("there").count(), 0);
 }
+
+#[tokio::test]
+async fn paths_within_one_another_and_named_twice_come_back_once() {
+    let fixture = files();
+    fill(&fixture.source());
+    let snapshot = made(&fixture).await;
+    let to = fixture.folder.path().join("back");
+    let path = |below: &str| fixture.source().join(below).to_str().expect("UTF-8").to_owned();
+    let include = vec![path("a/b"), path("a"), path("a"), path("dangling")];
+    let order = RestoreOrder { target: target(&snapshot), to: to.clone(), include, overwrite: false };
+    for _ in 0..2 {
+        fixture.driver.restore(&order, &call()).await.expect("restored");
+        let is = tree(&back(&fixture, &to).join("a"));
+        assert_eq!(is, tree(&fixture.source().join("a")));
+    }
+    assert!(back(&fixture, &to).join("dangling").is_symlink());
+}
+
+#[tokio::test]
+async fn a_damaged_file_with_two_names_is_named_and_a_good_copy_of_it_stays() {
+    let fixture = files();
+    let noise: Vec<u8> = (0u64..400_000).flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()).collect();
+    fs::write(fixture.source().join("large"), &noise).expect("written");
+    fs::hard_link(fixture.source().join("large"), fixture.source().join("twin")).expect("linked");
+    let snapshot = made(&fixture).await;
+    crate::files::spoil_packs(&fixture.repository().join("data"));
+    let to = fixture.folder.path().join("back");
+    let back = back(&fixture, &to);
+    fs::create_dir_all(&back).expect("made");
+    fs::copy(fixture.source().join("twin"), back.join("twin")).expect("a good copy");
+    let time = fs::metadata(fixture.source().join("twin")).and_then(|metadata| metadata.modified()).expect("a time");
+    fs::File::options().write(true).open(back.join("twin")).and_then(|twin| twin.set_modified(time)).expect("set");
+    let fault = restore(&fixture, &snapshot, &to, false).await.expect_err("its data is damaged");
+    assert!(fault.message.starts_with("1 file could not be given back"), "{fault:?}");
+    assert_eq!(fs::read(back.join("twin")).expect("still there"), noise);
+    assert_eq!(
+        fs::read_to_string(back.join("page")).expect("restored"),
+        fs::read_to_string(fixture.source().join("page")).expect("there")
+    );
+}

@@ -164,8 +164,11 @@ async fn what_was_marked_and_is_needed_again_is_not_removed() {
     let fixture = files();
     noise(&fixture.source().join("large"), 1, 3_000_000);
     let first = create(&fixture, "a-1").await.expect("made").snapshot;
+    fs::remove_file(fixture.source().join("large")).expect("removed");
+    create(&fixture, "a-2").await.expect("made");
     fixture.driver.delete(&target(&first), &call()).await.expect("deleted");
     assert!(maintain(&*fixture.driver).await.marked.bytes > 3_000_000);
+    noise(&fixture.source().join("large"), 1, 3_000_000);
     let again = create(&fixture, "b-1").await.expect("made").snapshot;
     if let Some(tomorrow) = driver_ahead(&fixture, 25) {
         maintain(&tomorrow).await;
@@ -244,22 +247,18 @@ async fn what_killed_creations_left_is_swept() {
 }
 
 #[tokio::test]
-async fn what_a_killed_first_creation_left_is_swept() {
+async fn where_there_is_no_snapshot_nothing_is_removed() {
     let fixture = files();
     let made = create(&fixture, "a-1").await.expect("made").snapshot;
     fixture.driver.delete(&target(&made), &call()).await.expect("deleted");
-    for file in fs::read_dir(fixture.repository().join("index")).expect("there").flatten() {
-        fs::remove_file(file.path()).expect("removed");
-    }
     let left = packs(&fixture);
-    assert_eq!(maintain(&*fixture.driver).await.kept.count, left.len() as u64);
-    for (pack, _) in &left {
-        let written = fs::File::open(pack).expect("there");
-        let long_ago = written.metadata().and_then(|metadata| metadata.modified()).expect("a time");
-        written.set_modified(long_ago - Duration::from_secs(90_000)).expect("set");
+    for hours in [0, 25, 50, 75] {
+        let ahead = driver_ahead(&fixture, hours);
+        let driver: &dyn Driver = ahead.as_ref().map_or(&*fixture.driver, |driver| driver);
+        let maintained = driver.maintain(&KEEP, &call()).await.expect("maintained");
+        assert_eq!((maintained.marked.count, maintained.removed.count), (0, 0), "{maintained:?}");
     }
-    assert_eq!(maintain(&*fixture.driver).await.removed.count, left.len() as u64);
-    assert_eq!(packs(&fixture), []);
+    assert_eq!(packs(&fixture), left);
     create(&fixture, "b-1").await.expect("made");
     restic_agrees(&fixture);
 }

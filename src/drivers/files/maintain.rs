@@ -47,6 +47,12 @@ pub fn maintain(place: &Place, keep_ms: u64, output: &Output) -> Result<Maintain
     let all = repository::snapshots(place, &opened)?;
     backup::sweep(&opened, &all)?;
     sweep_unfinished(place)?;
+    if all.is_empty() {
+        // Ours always keep the newest good one: somebody or something else took the snapshots away, and
+        // what is left is what they could be found in again.
+        result.message = Some("there is no snapshot, so nothing is removed".to_owned());
+        return Ok(result);
+    }
 
     let delay = Duration::from_millis(place.prune_delay_ms.unwrap_or(0).max(DELAY_MS_MIN).max(keep_ms));
     let seconds = i64::try_from(delay.as_secs()).unwrap_or(i64::MAX);
@@ -65,7 +71,7 @@ pub fn maintain(place: &Place, keep_ms: u64, output: &Output) -> Result<Maintain
     if left_alone {
         // The library marks what no index names only while it rewrites an index, and forgets it when
         // there is none to rewrite.
-        let (removed, kept) = sweep_unnamed(place, &opened, &lock, delay, all.is_empty())?;
+        let (removed, kept) = sweep_unnamed(place, &opened, &lock, delay)?;
         add(&mut result.removed, removed);
         add(&mut result.kept, kept);
     }
@@ -152,7 +158,6 @@ fn sweep_unnamed(
     opened: &Opened,
     lock: &Lock,
     delay: Duration,
-    nothing_kept: bool,
 ) -> Result<(AmountLine, AmountLine), Fault> {
     let index = place.path.join("index");
     let there = |path: &PathBuf| path.file_name().is_some_and(|name| repository::is_id(&name.to_string_lossy()));
@@ -165,9 +170,8 @@ fn sweep_unnamed(
         named.extend(file.packs.iter().chain(&file.packs_to_delete).map(|pack| pack.id.to_hex().to_string()));
         read += 1;
     }
-    // The library passes over what it cannot list; what such an index names would be lost. Without any
-    // there was a first creation that was killed, or everything is.
-    if read != count || (count == 0 && !nothing_kept) {
+    // The library passes over what it cannot list; what such an index names would be lost.
+    if read != count || count == 0 {
         return Err(Fault::transient(format!("{read} of {count} index files could be read")));
     }
     // Both times are the file system's; no other clock is asked.

@@ -63,7 +63,19 @@ pub fn restore(
     let opened = opened.to_indexed().map_err(|error| repository::fault("index cannot be read", &error))?;
     let everything = [String::new()];
     let paths = if wanted.include.is_empty() { &everything[..] } else { wanted.include };
-    let parts = paths.iter().map(|path| Part::find(&opened, snapshot, path, to)).collect::<Result<Vec<_>, _>>()?;
+    // A path within another comes back with that one, and one that is named twice comes back once.
+    let is_within = |path: &&String| {
+        let (own, mut before) = (Path::new(path.as_str()), true);
+        paths.iter().any(|other| {
+            before &= !std::ptr::eq(other, *path);
+            own.starts_with(other) && (own != Path::new(other) || before)
+        })
+    };
+    let parts = paths
+        .iter()
+        .filter(|path| !is_within(path))
+        .map(|path| Part::find(&opened, snapshot, path, to))
+        .collect::<Result<Vec<_>, _>>()?;
 
     // All of them first: nothing is begun that cannot be ended.
     output.doing("looking at what is there", "files");
@@ -80,10 +92,14 @@ pub fn restore(
     for part in &parts {
         contents::write(&opened, part, output, &mut written)?;
     }
+    written.make_way()?;
     output.doing("setting owners, modes and times", "");
     for part in &parts {
         part.finish(&opened, &written)?;
     }
+    // What is told to be back is back, also after a power failure.
+    let synced = fs::File::open(to).and_then(|directory| Ok(rustix::fs::syncfs(directory)?));
+    synced.map_err(|error| Fault::permanent(format!("{} cannot be synced: {error}", to.display())))?;
     written.verdict(to)?;
     let warnings = log.warnings() - before;
     if warnings > 0 {
@@ -105,6 +121,8 @@ struct Part {
     /// The directory, or the file itself.
     to: PathBuf,
     listing: LsOptions,
+    /// Whether it was named, and is not all of the snapshot.
+    is_part: bool,
 }
 
 impl Part {
@@ -116,8 +134,9 @@ impl Part {
         let node = opened.node_from_snapshot_and_path(snapshot, path).map_err(|error| {
             Fault::permanent(format!("path {path} is not in the snapshot: {}", error.display_log()))
         })?;
-        no_link_between(to, below)?;
-        Ok(Part { node, to: to.join(below), listing: LsOptions::default() })
+        // What is no directory does not lead anywhere: it may be a link itself.
+        no_link_between(to, if node.is_dir() { below } else { below.parent().unwrap_or(below) })?;
+        Ok(Part { node, to: to.join(below), listing: LsOptions::default(), is_part: below != Path::new("") })
     }
 
     /// Returns where an entry is put.
@@ -148,11 +167,23 @@ impl Part {
             let all = opened.ls(&self.node, &self.listing).map_err(failed)?;
             // What could not be read is not tried again: the library would panic at it.
             Ok::<_, Fault>(all.filter(|entry| {
-                entry.as_ref().map_or(true, |(path, _)| !written.failed.contains(&self.place_of(path)))
+                entry.as_ref().map_or(true, |(path, node)| !written.has_failed(&self.place_of(path), node))
             }))
         };
         let plan = opened.prepare_restore(&options, entries()?, &destination, false).map_err(failed)?;
-        opened.restore(plan, &options, entries()?, &destination).map_err(failed)
+        opened.restore(plan, &options, entries()?, &destination).map_err(failed)?;
+        let (true, Some(above), Some(name)) = (self.is_part, self.to.parent(), self.to.file_name()) else {
+            return Ok(());
+        };
+        if !self.node.is_dir() {
+            return Ok(());
+        }
+        // The directory that was named is no entry of itself, but has a mode and a time too.
+        let above = above.to_str().unwrap_or_default();
+        let destination = LocalDestination::new(above, true, false).map_err(failed)?;
+        let own = || std::iter::once(Ok((PathBuf::from(name), self.node.clone())));
+        let plan = opened.prepare_restore(&options, own(), &destination, false).map_err(failed)?;
+        opened.restore(plan, &options, own(), &destination).map_err(failed)
     }
 }
 

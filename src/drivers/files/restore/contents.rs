@@ -34,11 +34,35 @@ pub struct Written {
     /// The files that could not be read back.
     pub failed: BTreeSet<PathBuf>,
     reasons: Vec<String>,
-    /// Files with several names, of which the first is written.
-    linked: BTreeSet<(u64, u64)>,
+    /// Of those the ones with several names, by device and inode.
+    failed_links: BTreeSet<(u64, u64)>,
+    /// Further names of files that are written, where something is already.
+    twins: Vec<(PathBuf, (u64, u64))>,
+}
+
+/// Returns what tells the names of one file apart from other files, where it has several.
+fn link_key(node: &Node) -> Option<(u64, u64)> {
+    let key = (node.meta.device_id, node.meta.inode);
+    (node.meta.links > 1 && key.0 != 0 && key.1 != 0).then_some(key)
 }
 
 impl Written {
+    /// Whether an entry could not be read back, under this name or another.
+    pub fn has_failed(&self, place: &Path, node: &Node) -> bool {
+        self.failed.contains(place) || link_key(node).is_some_and(|key| self.failed_links.contains(&key))
+    }
+
+    /// Makes way for further names of files, now that the files are there.
+    pub fn make_way(&mut self) -> Result<(), Fault> {
+        for (place, key) in std::mem::take(&mut self.twins) {
+            if !self.failed_links.contains(&key) {
+                let failed = |error| Fault::permanent(format!("{} cannot be replaced: {error}", place.display()));
+                fs::remove_file(&place).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Says which files could not be read back. The others are there.
     pub fn verdict(&self, to: &Path) -> Result<(), Fault> {
         if self.failed.is_empty() {
@@ -58,9 +82,9 @@ impl Written {
 /// Writes the contents of all files that are not there yet.
 pub fn write(opened: &Opened, part: &Part, output: &Output, written: &mut Written) -> Result<(), Fault> {
     let entries = part.entries(opened)?;
-    sweep(&part.to);
+    sweep(if part.node.is_dir() { &part.to } else { part.to.parent().unwrap_or(&part.to) });
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-    let queue = Mutex::new(Queue { entries, part, written, fault: None });
+    let queue = Mutex::new(Queue { entries, part, written, linked: BTreeSet::new(), fault: None });
     thread::scope(|scope| {
         for number in 0..threads {
             let queue = &queue;
@@ -88,6 +112,8 @@ struct Queue<'q, I> {
     entries: I,
     part: &'q Part,
     written: &'q mut Written,
+    /// Files with several names, of which the first is written.
+    linked: BTreeSet<(u64, u64)>,
     /// Why no more can be done.
     fault: Option<Fault>,
 }
@@ -126,12 +152,12 @@ impl<I: Iterator<Item = Result<(PathBuf, Node), Fault>>> Queue<'_, I> {
                 Ok(false)
             }
             NodeType::File => {
-                let key = (node.meta.device_id, node.meta.inode);
-                let is_linked = node.meta.links > 1 && key.0 != 0 && key.1 != 0;
-                if is_linked && !self.written.linked.insert(key) {
-                    // Another name of one that is written already; the library links it, where nothing is.
+                if let Some(key) = link_key(node)
+                    && !self.linked.insert(key)
+                {
+                    // Another name of one that comes before it; the library links it, where nothing is.
                     if there != There::Nothing {
-                        fs::remove_file(place)?;
+                        self.written.twins.push((place.to_path_buf(), key));
                     }
                     return Ok(false);
                 }
@@ -164,6 +190,7 @@ impl<I: Iterator<Item = Result<(PathBuf, Node), Fault>>> Queue<'_, I> {
                 if self.written.reasons.len() < NAMED_MAX {
                     self.written.reasons.push(format!("{}: {reason}", place.display()));
                 }
+                self.written.failed_links.extend(link_key(node));
                 self.written.failed.insert(place);
             }
         }
@@ -209,7 +236,11 @@ fn contents(opened: &Opened, path: &Path, node: &Node, output: &Output) -> Resul
         offset += data.len() as u64;
         output.advance(data.len() as u64);
     }
-    file.set_len(offset).map_err(written)?;
+    if file.metadata().map_err(written)?.len() != offset {
+        // It ends with a hole. Its length must not be known before what is before it: after a power
+        // failure it would look whole.
+        file.sync_data().and_then(|()| file.set_len(offset)).map_err(written)?;
+    }
     set_time(&file, node).map_err(written)
 }
 

@@ -119,6 +119,8 @@ pub fn look(place: &Path, node: &Node) -> There {
         NodeType::File if is_same_file(&metadata, node) => There::Same,
         NodeType::Symlink { .. } if fs::read_link(place).is_ok_and(|to| to == node.node_type.to_link()) => There::Same,
         NodeType::Fifo if metadata.file_type().is_fifo() => There::Same,
+        NodeType::Dev { .. } if metadata.file_type().is_block_device() => There::Same,
+        NodeType::Chardev { .. } if metadata.file_type().is_char_device() => There::Same,
         NodeType::Socket if metadata.file_type().is_socket() => There::Same,
         _ => There::Other,
     }
