@@ -16,8 +16,8 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Events taken in one turn at most, so that a turn stays short.
 const EVENTS_A_TURN: usize = 4_096;
 /// One answer and a little progress for every job, commands, and room to spare. Its places are taken
-/// from memory at the start: less than half a megabyte.
-pub const INBOX_MAX: usize = 4_096;
+/// from memory at the start: a fifth of a megabyte. Progress that does not fit is dropped, answers wait.
+pub const INBOX_MAX: usize = 2_048;
 /// How long a stop waits for answers in flight. What has not come by then is asked again at the next start.
 const STOP_WAIT_MS: i64 = 5_000;
 
