@@ -4,7 +4,7 @@
 //! removed. All of it happens under the lock that creations and deletions take, so that nothing of ours
 //! can come to need what is being removed; the delay is for those who do not know our lock. Killed at
 //! any point it leaves a sound repository: new index files are written before old ones are removed, and
-//! packs are removed last.
+//! packs are removed last. A repository without snapshots is left as it is.
 
 use std::collections::BTreeSet;
 use std::fs;
