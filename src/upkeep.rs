@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex as Turn, oneshot};
+use tokio::sync::{Mutex as Turn, Semaphore, oneshot};
 
 use crate::drivers::{Call, MaintainOrder, Maintained, Progress, ProgressSink, Verified, VerifyOrder};
-use crate::engine::event::{Command, Done, Event, Site, What};
+use crate::engine::event::{Command, Done, Event, OperationKind, OperationRecord, Site, What};
 use crate::lifecycle::plan::Target;
 use crate::lifecycle::snapshot::Listing;
 use crate::lifecycle::workflow::{Fault, FaultKind};
@@ -36,7 +36,7 @@ const PATIENCE: Patience = Patience { ask_every: Duration::from_secs(20), asks_m
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 /// Each may be a process and a good deal of memory.
 const AT_ONCE_MAX: usize = 4;
-/// How many that are over can still be asked about.
+/// How many that are over can still be asked about in full; the journal has what they came to.
 const REMEMBERED_MAX: usize = 100;
 
 /// What can be asked for.
@@ -61,11 +61,11 @@ pub enum Order {
 }
 
 impl Order {
-    /// Returns the word for it, as in the audit.
-    pub fn word(&self) -> &'static str {
+    /// Returns what it is, for the journal.
+    pub fn kind(&self) -> OperationKind {
         match self {
-            Order::Verify { .. } => "verify",
-            Order::Maintain { .. } => "maintain",
+            Order::Verify { .. } => OperationKind::Verify,
+            Order::Maintain { .. } => OperationKind::Maintain,
         }
     }
 
@@ -106,8 +106,8 @@ impl fmt::Display for Report {
 /// An order that is being carried out, or was.
 #[derive(Clone, Debug)]
 pub struct Operation {
-    /// What was asked for.
-    pub order: Order,
+    /// As the journal has it.
+    pub record: OperationRecord,
     /// How far it is.
     pub progress: Option<Progress>,
     /// What it came to; `None` while it goes on.
@@ -130,15 +130,12 @@ struct Shared {
     runtime: Handle,
     inbox: SyncSender<Event>,
     held: Mutex<BTreeMap<u64, Operation>>,
+    /// One for each that somebody may still ask for.
+    places: Arc<Semaphore>,
     /// Whose turn it is to maintain.
     turn: Turn<()>,
     patience: Patience,
 }
-
-/// Too much goes on already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{AT_ONCE_MAX} operations go on already")]
-pub struct TooMany;
 
 impl Upkeep {
     /// Returns one that works on a runtime and ends with it.
@@ -147,46 +144,53 @@ impl Upkeep {
     }
 
     fn with_patience(runtime: Handle, inbox: SyncSender<Event>, patience: Patience) -> Upkeep {
-        Upkeep(Arc::new(Shared { runtime, inbox, held: Mutex::default(), turn: Turn::new(()), patience }))
+        Upkeep(Arc::new(Shared {
+            runtime,
+            inbox,
+            held: Mutex::default(),
+            places: Arc::new(Semaphore::new(AT_ONCE_MAX)),
+            turn: Turn::new(()),
+            patience,
+        }))
     }
 
-    /// Begins what somebody wants and returns its number. It is audited when it is over.
-    pub fn begin(&self, who: &str, order: Order) -> Result<u64, TooMany> {
-        let number = {
-            let mut held = self.held();
-            if held.values().filter(|operation| operation.outcome.is_none()).count() >= AT_ONCE_MAX {
-                return Err(TooMany);
-            }
-            let over = held.iter().find(|(_, operation)| operation.outcome.is_some()).map(|(number, _)| *number);
-            if let (true, Some(oldest)) = (held.len() >= REMEMBERED_MAX, over) {
-                held.remove(&oldest);
-            }
-            let number = held.last_key_value().map_or(1, |(last, _)| last + 1);
-            held.insert(number, Operation { order: order.clone(), progress: None, outcome: None });
-            number
-        };
+    /// Begins what somebody wants, once the journal has it, and returns its number there. Busy when too
+    /// much goes on already.
+    pub async fn begin(&self, who: &str, order: Order) -> Result<u64, Fault> {
+        let place = self.0.places.clone().try_acquire_owned();
+        let place = place.map_err(|_| Fault::busy(format!("{AT_ONCE_MAX} operations go on already")))?;
+        let number = self.open(who, &order).await?;
         let (upkeep, who) = (self.clone(), who.to_owned());
-        let progress = upkeep.clone();
-        let sink = ProgressSink::new(move |told| {
-            if let Some(operation) = progress.held().get_mut(&number) {
-                operation.progress = Some(told);
-            }
-        });
         self.0.runtime.spawn(async move {
-            // Should it panic, it is over all the same.
-            let work = upkeep.clone();
-            let carried_out = tokio::spawn(async move { work.carry_out(&who, order, sink).await }).await;
-            let outcome = carried_out.unwrap_or_else(|lost| Err(Fault::transient(lost.to_string())));
-            if let Some(operation) = upkeep.held().get_mut(&number) {
-                operation.outcome = Some(outcome);
-            }
+            let _place = place;
+            // What came of it is written down and can be asked for.
+            let _ = upkeep.carry_out(number, &who, order).await;
         });
         Ok(number)
     }
 
-    /// Returns how far an operation is.
+    /// Writes down that an operation begins, and returns its number.
+    async fn open(&self, who: &str, order: &Order) -> Result<u64, Fault> {
+        let what = What::BeginOperation { kind: order.kind(), subject: order.subject().to_owned() };
+        let Done::Operation(record) = self.ask(who, what).await? else { return Err(mismatch()) };
+        let number = record.number;
+        let mut held = self.held();
+        let over = held.iter().find(|(_, operation)| operation.outcome.is_some()).map(|(number, _)| *number);
+        if let (true, Some(oldest)) = (held.len() >= REMEMBERED_MAX, over) {
+            held.remove(&oldest);
+        }
+        held.insert(number, Operation { record: *record, progress: None, outcome: None });
+        Ok(number)
+    }
+
+    /// Returns an operation that goes on, or was over lately.
     pub fn operation(&self, number: u64) -> Option<Operation> {
         self.held().get(&number).cloned()
+    }
+
+    /// Returns how far an operation is.
+    pub fn progress(&self, number: u64) -> Option<Progress> {
+        self.held().get(&number).and_then(|operation| operation.progress.clone())
     }
 
     /// Maintains every repository that can be, one after another, and waits for the end. Each is
@@ -201,7 +205,9 @@ impl Upkeep {
                     for site in sites.into_iter().filter(|site| site.repository.driver.abilities().maintain) {
                         let order = Order::Maintain { repository: site.repository.name.to_string() };
                         // What went wrong is recorded where it happened.
-                        let _ = upkeep.carry_out("housekeeping", order, ProgressSink::default()).await;
+                        if let Ok(number) = upkeep.open("housekeeping", &order).await {
+                            let _ = upkeep.carry_out(number, "housekeeping", order).await;
+                        }
                     }
                     Ok(())
                 }
@@ -212,35 +218,46 @@ impl Upkeep {
         told.recv().unwrap_or_else(|_| Err("the daemon ended meanwhile".to_owned()))
     }
 
-    async fn carry_out(&self, who: &str, order: Order, progress: ProgressSink) -> Result<Report, Fault> {
-        let (word, subject) = (order.word(), order.subject().to_owned());
-        let outcome = match order {
-            Order::Verify { snapshot, repositories, policies, read_data_percent } => {
-                let where_to = What::Sites { repositories, policies };
-                self.verify(who, &snapshot, where_to, read_data_percent, progress).await
+    async fn carry_out(&self, number: u64, who: &str, order: Order) -> Result<Report, Fault> {
+        let (word, subject) = (order.kind().word(), order.subject().to_owned());
+        let (upkeep, by) = (self.clone(), who.to_owned());
+        // Should it panic, it is over all the same.
+        let work = tokio::spawn(async move {
+            let progress = upkeep.progress_of(number);
+            match order {
+                Order::Verify { snapshot, repositories, policies, read_data_percent } => {
+                    let where_to = What::Sites { repositories, policies };
+                    upkeep.verify(&by, &snapshot, where_to, read_data_percent, progress).await
+                }
+                Order::Maintain { repository } => {
+                    upkeep.maintain(&by, &repository, progress).await.map(Report::Maintained)
+                }
             }
-            Order::Maintain { repository } => {
-                let outcome = self.maintain(who, &repository, progress).await;
-                let trouble = outcome.as_ref().err().map(|fault| fault.message.clone());
-                let job = format!("maintain {repository}").into();
-                self.send(Event::Chore { job, trouble }).await;
-                outcome.map(Report::Maintained)
+        });
+        let outcome = work.await.unwrap_or_else(|lost| Err(Fault::transient(lost.to_string())));
+        match &outcome {
+            Ok(report) => tracing::info!(operation = word, subject, %report, "done"),
+            Err(fault) => tracing::error!(operation = word, subject, fault = fault.message, "failed"),
+        }
+        let result = outcome.as_ref().map(ToString::to_string).map_err(|fault| fault.message.clone());
+        // Unheard, it is told at the next start that the daemon ended before it did.
+        let ended = self.ask(who, What::EndOperation { number, result }).await;
+        if let Some(operation) = self.held().get_mut(&number) {
+            if let Ok(Done::Operation(record)) = ended {
+                operation.record = *record;
             }
-        };
-        let detail = match &outcome {
-            Ok(report) => {
-                tracing::info!(operation = word, subject, %report, "done");
-                report.to_string()
-            }
-            Err(fault) => {
-                tracing::error!(operation = word, subject, fault = fault.message, "failed");
-                format!("failed: {}", fault.message)
-            }
-        };
-        let (reply, _) = oneshot::channel();
-        let what = What::Note { what: word, subject, detail };
-        self.send(Event::Command(Command { who: who.into(), what, reply })).await;
+            operation.outcome = Some(outcome.clone());
+        }
         outcome
+    }
+
+    fn progress_of(&self, number: u64) -> ProgressSink {
+        let upkeep = self.clone();
+        ProgressSink::new(move |told| {
+            if let Some(operation) = upkeep.held().get_mut(&number) {
+                operation.progress = Some(told);
+            }
+        })
     }
 
     async fn verify(
@@ -339,16 +356,21 @@ impl Upkeep {
         }
     }
 
-    /// Asks the engine.
     async fn sites(&self, who: &str, what: What) -> Result<Vec<Site>, Fault> {
+        match self.ask(who, what).await? {
+            Done::Sites(sites) => Ok(sites),
+            Done::Acknowledged | Done::Run { .. } | Done::Survey(_) | Done::Operation(_) => Err(mismatch()),
+        }
+    }
+
+    /// Asks the engine.
+    async fn ask(&self, who: &str, what: What) -> Result<Done, Fault> {
         let (reply, answer) = oneshot::channel();
         self.send(Event::Command(Command { who: who.into(), what, reply })).await;
         match tokio::time::timeout(ANSWER_TIME_MAX, answer).await {
-            Ok(Ok(Ok(Done::Sites(sites)))) => Ok(sites),
+            Ok(Ok(Ok(done))) => Ok(done),
             Ok(Ok(Err(refusal))) => Err(Fault::permanent(refusal.to_string())),
-            Ok(Ok(Ok(Done::Acknowledged | Done::Run { .. } | Done::Survey(_)))) | Ok(Err(_)) | Err(_) => {
-                Err(Fault::transient("the engine did not answer"))
-            }
+            Ok(Err(_)) | Err(_) => Err(Fault::transient("the engine did not answer")),
         }
     }
 
@@ -366,6 +388,11 @@ impl Upkeep {
     }
 }
 
+/// The engine answered something else than it was asked, which would be our bug.
+fn mismatch() -> Fault {
+    Fault::permanent("the engine answered another question")
+}
+
 /// Waits for a driver as long as it has, and a little longer, so that it can say why.
 async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     match tokio::time::timeout(limit + GRACE, work).await {
@@ -375,137 +402,4 @@ async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Fault>>
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    use std::sync::mpsc::sync_channel;
-
-    use crate::drivers::null::Null;
-    use crate::drivers::{Abilities, Amount, Created, Driver, Found, Reply};
-    use crate::lifecycle::plan::Target;
-    use crate::lifecycle::snapshot::SnapshotName;
-
-    use super::*;
-
-    /// A repository that is busy so many times.
-    #[derive(Debug)]
-    struct Busy {
-        null: Null,
-        times: AtomicU32,
-        can: bool,
-    }
-
-    impl Driver for Busy {
-        fn abilities(&self) -> Abilities {
-            Abilities { maintain: self.can, ..self.null.abilities() }
-        }
-
-        fn create<'a>(&'a self, order: &'a crate::drivers::Order, call: &'a Call) -> Reply<'a, Created> {
-            self.null.create(order, call)
-        }
-
-        fn describe<'a>(&'a self, name: &'a SnapshotName, call: &'a Call) -> Reply<'a, Option<Found>> {
-            self.null.describe(name, call)
-        }
-
-        fn list<'a>(&'a self, call: &'a Call) -> Reply<'a, Listing> {
-            self.null.list(call)
-        }
-
-        fn delete<'a>(&'a self, target: &'a Target, call: &'a Call) -> Reply<'a, ()> {
-            self.null.delete(target, call)
-        }
-
-        fn maintain<'a>(&'a self, order: &'a MaintainOrder, _call: &'a Call) -> Reply<'a, Maintained> {
-            let left = self.times.load(Ordering::SeqCst);
-            self.times.store(left.saturating_sub(1), Ordering::SeqCst);
-            let removed = Amount { count: 1, bytes: order.keep.as_secs() };
-            Box::pin(async move {
-                if left > 0 {
-                    return Err(Fault::busy("create db-1"));
-                }
-                Ok(Maintained { removed, ..Maintained::default() })
-            })
-        }
-    }
-
-    /// Stands in for the engine: `local` is busy and is at work, each so many times; `other` cannot be
-    /// maintained. Returns what was told by the end of `work`.
-    fn told(busy: u32, at_work: u32, asks_max: u32, work: impl FnOnce(&Upkeep)) -> Vec<String> {
-        let repository = |name: &str, times: u32, can: bool| {
-            let driver = Busy { null: Null::new(), times: AtomicU32::new(times), can };
-            Arc::new(Repository::by_hand(name, "busy", Arc::new(driver)))
-        };
-        let here = [repository("local", busy, true), repository("other", 0, false)];
-        let (inbox, events) = sync_channel(100);
-        let engine = std::thread::spawn(move || {
-            let (mut told, mut at_work) = (Vec::new(), at_work);
-            while let Ok(event) = events.recv() {
-                match event {
-                    Event::Chore { job, trouble } => told.push(format!("{job}: {trouble:?}")),
-                    Event::Command(Command { who, what: What::Note { what, subject, detail }, .. }) => {
-                        told.push(format!("{who} {what} {subject}: {detail}"));
-                    }
-                    Event::Command(Command { what: What::Sites { repositories, .. }, reply, .. }) => {
-                        let named = |repository: &&Arc<Repository>| {
-                            repositories.is_empty() || repositories.iter().any(|name| **name == *repository.name)
-                        };
-                        let site = |repository: &Arc<Repository>| Site {
-                            repository: repository.clone(),
-                            keep: Duration::from_secs(90),
-                            at_work: !repositories.is_empty() && at_work > 0,
-                            forbidden: None,
-                        };
-                        let sites = here.iter().filter(named).map(site).collect();
-                        if !repositories.is_empty() {
-                            at_work = at_work.saturating_sub(1);
-                        }
-                        let _ = reply.send(Ok(Done::Sites(sites)));
-                    }
-                    other => panic!("{other:?}"),
-                }
-            }
-            told
-        });
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.expect("a runtime");
-        let patience = Patience { ask_every: Duration::ZERO, asks_max };
-        work(&Upkeep::with_patience(runtime.handle().clone(), inbox, patience));
-        drop(runtime);
-        engine.join().expect("it ends when nobody can tell it more")
-    }
-
-    #[test]
-    fn a_repository_at_work_is_waited_for_and_the_others_have_their_turn() {
-        for (busy, at_work) in [(0, 0), (3, 0), (0, 3), (2, 2)] {
-            let told = told(busy, at_work, 10, |upkeep| assert_eq!(upkeep.maintain_all(), Ok(())));
-            let detail = "removed 1 packs (90 bytes), marked 0 packs (0 bytes), keeps 0 packs (0 bytes) that are \
-                          marked already";
-            assert_eq!(told, ["maintain local: None".to_owned(), format!("housekeeping maintain local: {detail}")]);
-        }
-    }
-
-    #[test]
-    fn a_repository_that_stays_at_work_is_passed_over_with_a_word() {
-        let told = told(100, 0, 3, |upkeep| assert_eq!(upkeep.maintain_all(), Ok(())));
-        let why = "passed over till the next time: create db-1";
-        assert_eq!(
-            told,
-            [format!("maintain local: Some({why:?})"), format!("housekeeping maintain local: failed: {why}")]
-        );
-    }
-
-    #[test]
-    fn what_is_begun_can_be_asked_about_and_has_a_bound() {
-        let told = told(u32::MAX, 0, u32::MAX, |upkeep| {
-            let order = || Order::Maintain { repository: "local".to_owned() };
-            for number in 1..=4 {
-                assert_eq!(upkeep.begin("uid:0", order()), Ok(number));
-            }
-            assert_eq!(upkeep.begin("uid:0", order()), Err(TooMany));
-            assert!(upkeep.operation(4).is_some_and(|operation| operation.outcome.is_none()));
-            assert!(upkeep.operation(5).is_none());
-        });
-        // What goes on when the daemon ends is given up, and claims nothing.
-        assert_eq!(told, [""; 0]);
-    }
-}
+mod tests;

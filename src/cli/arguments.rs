@@ -132,6 +132,21 @@ pub enum Command {
         limit: u32,
     },
 
+    /// Show what maintenance and verification came to, and what of it goes on, newest first
+    Operations {
+        /// Repositories that were maintained and snapshots that were verified, with * and ?; all when none is named
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+
+        /// Only this
+        #[arg(long)]
+        what: Option<OperationWord>,
+
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+
     /// Check, copy and restore the daemon's journal
     Journal {
         /// What to do.
@@ -307,6 +322,25 @@ pub struct DriverTestArguments {
     /// The program and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+/// Work of hours that is no policy's run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OperationWord {
+    /// Maintenance of repositories
+    Maintain,
+    /// Verification of snapshots
+    Verify,
+}
+
+impl OperationWord {
+    /// Returns the word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            OperationWord::Maintain => "maintain",
+            OperationWord::Verify => "verify",
+        }
+    }
 }
 
 /// A workflow.

@@ -1,6 +1,9 @@
 //! What policies are doing, for people: a page each when they are few, a line each when they are many.
 
-use crate::http::body::{DaemonBody, ExplainBody, PolicyExplained, ProblemBody, ProgressBody, WorkflowExplained};
+use crate::http::body::{
+    DaemonBody, ExplainBody, OperationBody, PolicyExplained, ProblemBody, ProgressBody, RepositoryBody,
+    WorkflowExplained,
+};
 
 use super::client::{Client, names_query};
 use super::out::{Exit, Failure, Out, Tone, safe, safe_lines};
@@ -24,7 +27,7 @@ pub fn explain(client: &Client, names: &[String], out: &mut Out<'_>) -> Result<E
     daemon(&body.daemon, out)?;
     if body.policies.len() <= PAGES_MAX {
         for policy in &body.policies {
-            page(policy, out)?;
+            page(policy, &body.daemon.repositories, out)?;
         }
     } else {
         table(&body.policies, out)?;
@@ -65,6 +68,14 @@ fn daemon(daemon: &DaemonBody, out: &mut Out<'_>) -> Result<(), Failure> {
             lines.push((Tone::Warning, text));
         }
     }
+    for repository in &daemon.repositories {
+        let failed = repository.maintenance.as_ref().filter(|maintenance| maintenance.state == "failed");
+        if let Some(OperationBody { end_time: Some(end), message: Some(why), .. }) = failed {
+            let name = safe(&repository.name);
+            let text = format!("Maintenance of repository {name} failed at {}: {}", out.times.at(*end), safe(why));
+            lines.push((Tone::Warning, text));
+        }
+    }
     for (tone, line) in &lines {
         out.line(out.toned(*tone, line))?;
     }
@@ -77,7 +88,7 @@ fn daemon(daemon: &DaemonBody, out: &mut Out<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn page(policy: &PolicyExplained, out: &mut Out<'_>) -> Result<(), Failure> {
+fn page(policy: &PolicyExplained, repositories: &[RepositoryBody], out: &mut Out<'_>) -> Result<(), Failure> {
     let (tone, standing) = standing(policy);
     let name = out.toned(Tone::Strong, &safe(&policy.name));
     let standing = out.toned(tone, &standing);
@@ -87,6 +98,9 @@ fn page(policy: &PolicyExplained, out: &mut Out<'_>) -> Result<(), Failure> {
     }
     if let Some(repository) = &policy.repository {
         field("repository", &safe(repository), out)?;
+        if let Some(shown) = repositories.iter().find(|shown| *shown.name == **repository && shown.maintains) {
+            field("", &maintenance(shown, out), out)?;
+        }
     }
     match &policy.last_good {
         Some(good) => {
@@ -107,6 +121,22 @@ fn page(policy: &PolicyExplained, out: &mut Out<'_>) -> Result<(), Failure> {
         problem_lines(problem, out)?;
     }
     out.line("")
+}
+
+/// How the repository is looked after, in a line.
+fn maintenance(repository: &RepositoryBody, out: &Out<'_>) -> String {
+    let Some(latest) = &repository.maintenance else { return "maintenance: none yet".to_owned() };
+    let began = latest.start_time.map_or_else(String::new, |at| out.times.at(at));
+    let ended =
+        latest.end_time.map_or_else(String::new, |at| format!("{} ({})", out.times.distance(at), out.times.at(at)));
+    let what = safe(latest.message.as_deref().unwrap_or("nothing more is known"));
+    match (&*latest.state, &latest.progress) {
+        ("running", Some(progress)) => format!("maintenance: under way since {began}, {}", progress_words(progress)),
+        ("running", None) => format!("maintenance: under way since {began}"),
+        ("succeeded", _) => format!("maintenance: {} {ended}, {what}", out.toned(Tone::Good, "sound")),
+        ("interrupted", _) => format!("maintenance: {} {ended}, {what}", out.toned(Tone::Warning, "interrupted")),
+        (state, _) => format!("maintenance: {} {ended}: {what}", out.toned(Tone::Bad, &safe(state))),
+    }
 }
 
 fn problem_lines(problem: &ProblemBody, out: &mut Out<'_>) -> Result<(), Failure> {
@@ -177,7 +207,8 @@ fn field(label: &str, text: &str, out: &mut Out<'_>) -> Result<(), Failure> {
     out.line(format!("  {label:LABEL_WIDTH$}{text}").trim_end())
 }
 
-fn progress_words(progress: &ProgressBody) -> String {
+/// How far something is, in words.
+pub fn progress_words(progress: &ProgressBody) -> String {
     let amount = |number: u64| match progress.unit.as_str() {
         "bytes" => bytes(number),
         unit => format!("{number} {}", safe(unit)),

@@ -90,6 +90,7 @@ fn dispatch(arguments: Arguments, out: &mut Out<'_>) -> Result<Exit, Failure> {
         Command::Verify(order) => upkeep::verify(&client()?, order, out),
         Command::Maintain { repository } => upkeep::maintain(&client()?, &repository, out),
         Command::History { names, workflow, limit } => history::history(&client()?, &names, workflow, limit, out),
+        Command::Operations { names, what, limit } => upkeep::operations(&client()?, &names, what, limit, out),
         Command::Journal { command } => journal::journal(&choice, client, command, out),
         Command::Driver { command: DriverCommand::Test(order) } => driver::test(order, out),
         Command::Driver { command: DriverCommand::Files } => {

@@ -6,13 +6,15 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 
 use crate::drivers::Progress;
-use crate::http::body::{AmountBody, MaintainedBody, OperationBody, VerifiedBody, VerifyOrder};
+use crate::http::body::{AmountBody, MaintainedBody, OperationBody, OperationsBody, VerifiedBody, VerifyOrder};
 
-use super::arguments::VerifyArguments;
+use super::arguments::{OperationWord, VerifyArguments};
 use super::client::{Answer, Client, encode};
+use super::explain::progress_words;
 use super::out::{Exit, Failure, Out, Tone, safe};
 use super::restore;
-use super::times::bytes;
+use super::table::{Cell, Table};
+use super::times::{bytes, span};
 
 /// Often enough to look alive, seldom enough to cost nothing.
 const ASK_EVERY: Duration = Duration::from_millis(200);
@@ -30,6 +32,63 @@ pub fn verify(client: &Client, arguments: VerifyArguments, out: &mut Out<'_>) ->
 pub fn maintain(client: &Client, repository: &str, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let path = format!("/v1/repositories/{}/maintain", encode(repository));
     follow(client, client.post(&path, None, Vec::new())?, out)
+}
+
+/// Shows what was begun of either, newest first.
+pub fn operations(
+    client: &Client,
+    names: &[String],
+    what: Option<OperationWord>,
+    limit: u32,
+    out: &mut Out<'_>,
+) -> Result<Exit, Failure> {
+    let mut path = format!("/v1/operations?limit={limit}");
+    if !names.is_empty() {
+        path.push_str(&format!("&subject={}", encode(&names.join(","))));
+    }
+    if let Some(what) = what {
+        path.push_str(&format!("&what={}", what.word()));
+    }
+    let answer = client.get(&path)?;
+    if out.json {
+        out.raw(&answer.document)?;
+        return Ok(Exit::Fine);
+    }
+    let body: OperationsBody = answer.read()?;
+    let heading = format!("BEGAN ({})", out.times.zone());
+    let mut table = Table::new(&[&heading, "OPERATION", "OF", "OUTCOME", "TOOK", "BY", "WHAT"]);
+    for operation in &body.operations {
+        let tone = match &*operation.state {
+            "succeeded" => Tone::Good,
+            "failed" => Tone::Bad,
+            "interrupted" => Tone::Warning,
+            _ => Tone::Plain,
+        };
+        let took = match (operation.start_time, operation.end_time) {
+            (Some(start), Some(end)) => span(end.saturating_sub(start)),
+            _ => "-".to_owned(),
+        };
+        let what = match (&operation.message, &operation.progress) {
+            (Some(message), _) => message.clone(),
+            (None, Some(progress)) => progress_words(progress),
+            (None, None) => String::new(),
+        };
+        table.row(vec![
+            Cell::new(operation.start_time.map_or_else(|| "-".to_owned(), |at| out.times.at(at))),
+            Cell::new(&operation.what),
+            Cell::new(&operation.subject),
+            Cell::new(&operation.state).toned(tone),
+            Cell::new(took),
+            Cell::new(&operation.who),
+            Cell::new(what),
+        ]);
+    }
+    if table.is_empty() {
+        out.line("Nothing was maintained or verified yet.")?;
+    } else {
+        table.print(out)?;
+    }
+    Ok(Exit::Fine)
 }
 
 /// Waits until it is over and tells what it came to.

@@ -31,10 +31,8 @@ impl Engine {
             What::Survey { policy } => self.survey(&policy, now),
             What::AcceptMachine => Ok(self.accept_machine(&who, now)?),
             What::Sites { repositories, policies } => self.sites(&repositories, &policies),
-            What::Note { what, subject, detail } => {
-                self.audit(now.wall, &who, what, &subject, detail, None);
-                Ok(Done::Acknowledged)
-            }
+            What::BeginOperation { kind, subject } => self.begin_operation(&who, kind, &subject, now),
+            What::EndOperation { number, result } => Ok(self.end_operation(number, result, now)),
         };
         self.replies.push((reply, answer));
         Ok(())
@@ -104,7 +102,7 @@ impl Engine {
         let detail = format!("{} asked for", kind.word());
         let run_id = match &done {
             Done::Run { run_id, .. } => Some(run_id.clone()),
-            Done::Acknowledged | Done::Survey(_) | Done::Sites(_) => None,
+            Done::Acknowledged | Done::Survey(_) | Done::Sites(_) | Done::Operation(_) => None,
         };
         self.audit(now.wall, who, "run", policy, detail, run_id.as_deref());
         self.pump_policy(index, now);

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::drivers::{Driver, Order, Progress};
 use crate::journal::change::Notice;
+pub use crate::journal::record::{OperationKind, OperationRecord};
 use crate::lifecycle::retention::Owner;
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::{Answer, Kind, Request};
@@ -107,14 +108,19 @@ pub enum What {
         /// the ones of these policies; all there are where neither is named.
         policies: Vec<String>,
     },
-    /// Write down what somebody had done away from the engine.
-    Note {
-        /// What: `verify`, `maintain`.
-        what: &'static str,
-        /// To what.
+    /// Write down that work of hours is about to begin, away from the engine.
+    BeginOperation {
+        /// What.
+        kind: OperationKind,
+        /// To what: a repository or a snapshot.
         subject: String,
-        /// What came of it, in a sentence.
-        detail: String,
+    },
+    /// Write down what came of it.
+    EndOperation {
+        /// Which.
+        number: u64,
+        /// What came of it, in a sentence: it went well, or why it did not.
+        result: Result<String, String>,
     },
 }
 
@@ -134,6 +140,8 @@ pub enum Done {
     Survey(Box<Survey>),
     /// What is needed to look after repositories, by name.
     Sites(Vec<Site>),
+    /// An operation may begin, or is over; so it is in the journal.
+    Operation(Box<OperationRecord>),
 }
 
 /// What is needed to look after a repository, away from the engine.

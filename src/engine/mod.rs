@@ -19,6 +19,7 @@ pub mod explain;
 mod gate;
 pub mod latest;
 mod notices;
+mod operations;
 pub mod perform;
 mod pump;
 mod reconcile;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::journal::change::{Audit, Change, LoadedPolicy, RunRecord};
+use crate::journal::record::OperationRecord;
 use crate::journal::{ErrorKind, Journal, JournalError};
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
@@ -77,6 +79,9 @@ pub struct Engine {
     notice_due: Option<Timestamp>,
     /// How often each notice that is under way was tried, this time included.
     tries: BTreeMap<Box<str>, u32>,
+    /// Work of hours that is under way elsewhere, by number.
+    operations: BTreeMap<u64, OperationRecord>,
+    latest_operation: u64,
     trim_before: Option<Timestamp>,
     tidying: Tidying,
     stopping: bool,
@@ -149,6 +154,7 @@ impl Engine {
         for (job, at, trouble) in &loaded.chores {
             view.set_chore(job, *at, trouble.clone());
         }
+        loaded.maintenance.into_iter().for_each(|operation| view.set_maintenance(operation));
         let mut engine = Engine {
             journal,
             installation: loaded.installation,
@@ -166,6 +172,8 @@ impl Engine {
             gates: BTreeMap::new(),
             notice_due: Some(now.wall),
             tries: BTreeMap::new(),
+            operations: loaded.operations.into_iter().map(|operation| (operation.number, operation)).collect(),
+            latest_operation: loaded.latest_operation,
             trim_before: None,
             tidying: Tidying::default(),
             stopping: false,
@@ -192,6 +200,7 @@ impl Engine {
                 engine.resume::<Creation>(tracked);
             });
         }
+        engine.end_interrupted_operations(now);
         engine.measure_room(now);
         engine.show_restrictions();
         engine.reconcile(roster, now);

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use wildmatch::WildMatch;
 
+use crate::journal::record::OperationRecord;
 use crate::lifecycle::time::{Moment, Timestamp};
 use crate::roster::{Problem, Roster};
 
@@ -27,6 +28,8 @@ struct Shown {
     policies: BTreeMap<Arc<str>, Arc<Tracked>>,
     problems: Arc<[Problem]>,
     chores: BTreeMap<Box<str>, Chore>,
+    repositories: Arc<[RepositoryShown]>,
+    maintenance: BTreeMap<Box<str>, OperationRecord>,
     clock_moved_back: Option<(Timestamp, Timestamp)>,
     safe_mode: Option<Arc<str>>,
     restrictions: Arc<[String]>,
@@ -40,6 +43,19 @@ pub struct Chore {
     pub at: Timestamp,
     /// What went wrong, if anything did.
     pub trouble: Option<String>,
+}
+
+/// A repository, and how its maintenance stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositoryShown {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The kind of its driver.
+    pub kind: Box<str>,
+    /// Whether its driver can maintain it.
+    pub maintains: bool,
+    /// Its latest maintenance, if there was one.
+    pub maintenance: Option<OperationRecord>,
 }
 
 /// How the daemon as a whole is.
@@ -57,6 +73,8 @@ pub struct Daemon {
     pub problems: Arc<[Problem]>,
     /// Housekeeping.
     pub chores: BTreeMap<Box<str>, Chore>,
+    /// The repositories in force, by name.
+    pub repositories: Vec<RepositoryShown>,
     /// From when to when the clock went back, if it did since the start.
     pub clock_moved_back: Option<(Timestamp, Timestamp)>,
     /// Why nothing is made or deleted, where that is so.
@@ -65,6 +83,16 @@ pub struct Daemon {
     pub restrictions: Arc<[String]>,
     /// How many notices no channel has taken yet.
     pub notices_waiting: u64,
+}
+
+impl Shown {
+    fn repositories(&self) -> Vec<RepositoryShown> {
+        let shown = |repository: &RepositoryShown| RepositoryShown {
+            maintenance: self.maintenance.get(&*repository.name).cloned(),
+            ..repository.clone()
+        };
+        self.repositories.iter().map(shown).collect()
+    }
 }
 
 impl View {
@@ -95,6 +123,7 @@ impl View {
             policies: shown.policies.len(),
             problems: shown.problems.clone(),
             chores: shown.chores.clone(),
+            repositories: shown.repositories(),
             clock_moved_back: shown.clock_moved_back,
             safe_mode: shown.safe_mode.clone(),
             restrictions: shown.restrictions.clone(),
@@ -109,10 +138,28 @@ impl View {
         shown.started_at = Some(now);
     }
 
-    /// Shows what is wrong with the files.
+    /// Shows what is wrong with the files, and which repositories there are.
     pub fn set_roster(&self, roster: &Roster) {
         let problems = roster.problems.clone().into();
-        self.write().problems = problems;
+        let repositories = roster.repositories.values().map(|repository| RepositoryShown {
+            name: repository.name.clone(),
+            kind: repository.kind.clone(),
+            maintains: repository.driver.abilities().maintain,
+            maintenance: None,
+        });
+        let repositories = repositories.collect();
+        let mut shown = self.write();
+        shown.problems = problems;
+        shown.repositories = repositories;
+    }
+
+    /// Returns the repositories in force, by name.
+    pub fn repositories(&self) -> Vec<RepositoryShown> {
+        self.read().repositories()
+    }
+
+    pub(super) fn set_maintenance(&self, operation: OperationRecord) {
+        self.write().maintenance.insert(operation.subject.clone(), operation);
     }
 
     /// Shows whose snapshots are made here, and since when.

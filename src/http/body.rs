@@ -7,6 +7,12 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+mod upkeep;
+
+pub use upkeep::{
+    AmountBody, MaintainedBody, OperationBody, OperationsBody, RepositoryBody, VerifiedBody, VerifyOrder,
+};
+
 /// A word from a fixed set.
 pub type Word = Cow<'static, str>;
 
@@ -48,6 +54,9 @@ pub struct DaemonBody {
     pub clock_moved_back: Option<ClockMovedBack>,
     /// When each housekeeping job last ran.
     pub housekeeping: Vec<ChoreBody>,
+    /// The repositories, and how they are looked after.
+    #[serde(default)]
+    pub repositories: Vec<RepositoryBody>,
     /// What is wrong with files that never were in force.
     pub problems: Vec<ProblemBody>,
 }
@@ -455,82 +464,6 @@ pub struct AuditLine {
     pub detail: String,
     /// In which run.
     pub run_id: Option<Box<str>>,
-}
-
-/// What `POST /v1/verify` takes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct VerifyOrder {
-    /// The snapshot, by its name or by the driver's own identity of it.
-    pub snapshot: String,
-    /// How much of its data to read, in percent; nothing unless given.
-    #[serde(default)]
-    pub read_data_percent: u8,
-    /// Where to look; everywhere when neither these nor policies are named.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub repositories: Vec<String>,
-    /// In the repositories of these policies.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub policies: Vec<String>,
-}
-
-/// Work that goes on whether or not anybody waits, or is over: the answer of `/v1/operations/{number}`,
-/// and of what begins one.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct OperationBody {
-    /// Its number, until the daemon ends.
-    pub operation: u64,
-    /// `verify` or `maintain`.
-    pub what: String,
-    /// The snapshot or the repository.
-    pub subject: String,
-    /// `running`, `succeeded` or `failed`.
-    pub state: String,
-    /// How far it is.
-    pub progress: Option<ProgressBody>,
-    /// What it came to, in a sentence.
-    pub message: Option<String>,
-    /// What a verification looked at.
-    pub verified: Option<VerifiedBody>,
-    /// What a maintenance did.
-    pub maintained: Option<MaintainedBody>,
-    /// Who has to move, where it failed: as the driver protocol has it.
-    pub fault: Option<String>,
-}
-
-/// What a verification looked at.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct VerifiedBody {
-    /// Where the snapshot is.
-    pub repository: String,
-    /// Its files.
-    pub files: u64,
-    /// Bytes that were read and found as they were written.
-    pub bytes_read: u64,
-}
-
-/// What a maintenance did.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct MaintainedBody {
-    /// Found to be needed by nothing, and to be removed after the delay.
-    pub marked: AmountBody,
-    /// Removed.
-    pub removed: AmountBody,
-    /// Marked earlier, and not for long enough.
-    pub kept: AmountBody,
-    /// Marked earlier, and needed after all.
-    pub repaired: AmountBody,
-    /// What else is worth telling.
-    pub message: Option<String>,
-}
-
-/// So many pieces of a repository, and their size.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct AmountBody {
-    /// How many.
-    pub count: u64,
-    /// How many bytes they have together.
-    pub bytes: u64,
 }
 
 /// The answer of `/v1/journal/check`.

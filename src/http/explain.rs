@@ -8,9 +8,10 @@ use axum::response::IntoResponse;
 use serde::Deserialize;
 
 use super::State;
-use super::body::{PoliciesBody, PolicyBody};
+use super::body::{DaemonBody, PoliciesBody, PolicyBody};
 use super::error::ApiError;
 use super::shape::{self, Problems};
+use super::upkeep;
 
 /// After so many policies the others on this thread get a turn.
 const POLICIES_A_SLICE: usize = 256;
@@ -43,11 +44,14 @@ pub async fn explain(
     let daemon = view.daemon();
     let problems = daemon.problems.clone();
 
+    let repositories = upkeep::repositories(&shared, daemon.repositories.clone());
+    let shown = DaemonBody { repositories, ..shape::daemon(view, &daemon, now) };
+
     // Written piece by piece into one buffer: ten thousand policies are some megabytes, and need
     // not be held twice.
     let mut body = Vec::with_capacity(1_024 * (tracked.len() + 1));
     body.extend_from_slice(b"{\"daemon\":");
-    write(&mut body, &shape::daemon(view, &daemon, now))?;
+    write(&mut body, &shown)?;
     body.extend_from_slice(b",\"unknown\":");
     write(&mut body, &unknown)?;
     body.extend_from_slice(b",\"policies\":[");

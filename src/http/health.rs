@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 
 use crate::engine::tracked::{Flow, Tracked};
 use crate::engine::view::Daemon;
+use crate::journal::record::OperationOutcome;
 use crate::lifecycle::time::{Moment, format_millis};
 use crate::lifecycle::workflow::Outcome;
 
@@ -63,7 +64,12 @@ fn warnings(daemon: &Daemon) -> Vec<String> {
         let trouble = chore.trouble.as_ref()?;
         Some(format!("housekeeping {job}: {trouble}"))
     });
-    problems.chain(chores).collect()
+    let repositories = daemon.repositories.iter().filter_map(|shown| {
+        let end = shown.maintenance.as_ref()?.end.as_ref()?;
+        let failed = end.outcome == OperationOutcome::Failed;
+        failed.then(|| format!("maintenance of repository {}: {}", shown.name, end.message))
+    });
+    problems.chain(chores).chain(repositories).collect()
 }
 
 fn of_policy(tracked: &Tracked) -> Vec<String> {

@@ -110,6 +110,7 @@ fn router(api: Api) -> Router {
         .route("/v1/audit", get(records::audit))
         .route("/v1/verify", post(upkeep::verify))
         .route("/v1/repositories/{name}/maintain", post(upkeep::maintain))
+        .route("/v1/operations", get(upkeep::operations))
         .route("/v1/operations/{number}", get(upkeep::operation))
         .layer(middleware::from_fn(|request, next| within(REQUEST_TIME_MAX, request, next)));
     looks

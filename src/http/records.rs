@@ -13,7 +13,8 @@ use serde::Deserialize;
 
 use crate::clock;
 use crate::journal::change::{AuditRecord, PlanRecord, RunRecord};
-use crate::journal::{self, AuditQuery, Depth, HistoryQuery, JournalError, OpenError, Reader};
+use crate::journal::record::OperationRecord;
+use crate::journal::{self, AuditQuery, Depth, HistoryQuery, JournalError, OpenError, OperationQuery, Reader};
 use crate::lifecycle::workflow::Kind;
 
 use super::body::{AuditBody, BackupBody, CheckBody, HistoryBody, PlanBody};
@@ -34,6 +35,10 @@ pub trait Records: Send {
     fn latest_plan(&self, policy: &str) -> Result<Option<PlanRecord>, JournalError>;
     /// Returns what was deleted, spared and commanded, newest first.
     fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, JournalError>;
+    /// Returns work of hours that was begun, newest first.
+    fn operations(&self, query: &OperationQuery) -> Result<Vec<OperationRecord>, JournalError>;
+    /// Returns one piece of it.
+    fn operation(&self, number: u64) -> Result<Option<OperationRecord>, JournalError>;
     /// Returns what is wrong with the journal; nothing when it is sound.
     fn check(&self) -> Result<Vec<String>, OpenError>;
     /// Copies the journal and returns where the copy is.
@@ -65,6 +70,14 @@ impl Records for StateRecords {
 
     fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, JournalError> {
         self.reader.audit(&AuditQuery { limit, ..AuditQuery::default() })
+    }
+
+    fn operations(&self, query: &OperationQuery) -> Result<Vec<OperationRecord>, JournalError> {
+        self.reader.operations(query)
+    }
+
+    fn operation(&self, number: u64) -> Result<Option<OperationRecord>, JournalError> {
+        self.reader.operation(number)
     }
 
     fn check(&self) -> Result<Vec<String>, OpenError> {
@@ -178,7 +191,7 @@ pub async fn backup(axum::extract::State(shared): State) -> Result<Json<BackupBo
     Ok(Json(BackupBody { file: file.display().to_string() }))
 }
 
-fn bounded(limit: Option<u32>) -> Result<u32, ApiError> {
+pub fn bounded(limit: Option<u32>) -> Result<u32, ApiError> {
     match limit.unwrap_or(LIMIT_DEFAULT) {
         limit @ 1..=LIMIT_MAX => Ok(limit),
         _ => Err(ApiError::bad_request("bad_limit", format!("limit must be 1 to {LIMIT_MAX}"))),
@@ -187,7 +200,7 @@ fn bounded(limit: Option<u32>) -> Result<u32, ApiError> {
 
 /// Asks the journal on a thread that may wait. A request that is given up leaves that thread to
 /// finish; its place counts until it has.
-async fn read<T: Send + 'static, E: Into<Unread> + 'static>(
+pub async fn read<T: Send + 'static, E: Into<Unread> + 'static>(
     shared: &std::sync::Arc<Shared>,
     ask: impl FnOnce(&dyn Records) -> Result<T, E> + Send + 'static,
 ) -> Result<T, ApiError> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::drivers::Progress;
 use crate::engine::event::Survey;
 use crate::engine::explain::{self, Explained, ExplainedWorkflow, LatestExecution};
 use crate::engine::tracked::Tracked;
@@ -62,6 +63,8 @@ pub fn daemon(view: &View, daemon: &Daemon, now: Moment) -> DaemonBody {
             .iter()
             .map(|(job, chore)| ChoreBody { job: job.clone(), time: chore.at.millis(), trouble: chore.trouble.clone() })
             .collect(),
+        // Whoever looks after them says how far that is.
+        repositories: Vec::new(),
         problems: unattached,
     }
 }
@@ -148,15 +151,16 @@ fn workflow(workflow: ExplainedWorkflow) -> WorkflowExplained {
         latest_execution: latest.map(execution),
         retry: retry_count.map(|count| RetryBody { count }),
         waits_for,
-        progress: progress.map(|progress| ProgressBody {
-            doing: progress.doing,
-            done: progress.done,
-            total: progress.total,
-            unit: progress.unit,
-        }),
+        progress: progress.map(self::progress),
         skipped: skipped.iter().map(skip).collect(),
         held,
     }
+}
+
+/// Returns how far something is, as it is sent.
+pub fn progress(progress: Progress) -> ProgressBody {
+    let Progress { doing, done, total, unit } = progress;
+    ProgressBody { doing, done, total, unit }
 }
 
 fn execution(latest: LatestExecution) -> ExecutionBody {

@@ -4,19 +4,36 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{Extension, Path};
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::{Extension, Path, Query};
 use axum::http::StatusCode;
+use serde::Deserialize;
 
 use crate::drivers::{Amount, Maintained, Verified};
-use crate::engine::event::What;
+use crate::engine::event::{OperationKind, OperationRecord, What};
+use crate::engine::view::RepositoryShown;
+use crate::journal::OperationQuery;
+use crate::lifecycle::workflow::FaultKind;
 use crate::upkeep::{Operation, Order, Report, Upkeep};
 
-use super::body::{AmountBody, MaintainedBody, OperationBody, ProgressBody, VerifiedBody, VerifyOrder};
-use super::control::send;
+use super::body::{
+    AmountBody, MaintainedBody, OperationBody, OperationsBody, RepositoryBody, VerifiedBody, VerifyOrder,
+};
+use super::control::{mismatch, send};
 use super::error::ApiError;
+use super::explain::names;
+use super::records::{bounded, read};
 use super::serve::Peer;
-use super::{Shared, State};
+use super::{Shared, State, shape};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperationsParameters {
+    what: Option<String>,
+    #[serde(default)]
+    subject: String,
+    limit: Option<u32>,
+}
 
 type Begun = Result<(StatusCode, Json<OperationBody>), ApiError>;
 
@@ -35,7 +52,7 @@ pub async fn verify(
     }
     // Names are checked while the caller still listens.
     send(&shared, &peer, What::Sites { repositories: repositories.clone(), policies: policies.clone() }).await?;
-    begin(&shared, &peer, Order::Verify { snapshot, repositories, policies, read_data_percent })
+    begin(&shared, &peer, Order::Verify { snapshot, repositories, policies, read_data_percent }).await
 }
 
 /// `POST /v1/repositories/{name}/maintain`
@@ -46,7 +63,7 @@ pub async fn maintain(
 ) -> Begun {
     let repository = name?.0;
     send(&shared, &peer, What::Sites { repositories: vec![repository.clone()], policies: Vec::new() }).await?;
-    begin(&shared, &peer, Order::Maintain { repository })
+    begin(&shared, &peer, Order::Maintain { repository }).await
 }
 
 /// `GET /v1/operations/{number}`
@@ -55,20 +72,57 @@ pub async fn operation(
     number: Result<Path<u64>, PathRejection>,
 ) -> Result<Json<OperationBody>, ApiError> {
     let number = number?.0;
-    match upkeep(&shared)?.operation(number) {
-        Some(operation) => Ok(Json(body(number, operation))),
-        None => Err(ApiError::not_found("unknown_operation", format!("there is no operation {number}"))
-            .hint("the last hundred are known until the daemon ends; the audit has what they came to")),
+    if let Some(operation) = shared.api.upkeep.as_ref().and_then(|upkeep| upkeep.operation(number)) {
+        return Ok(Json(body(operation)));
+    }
+    match read(&shared, move |records| records.operation(number)).await? {
+        Some(record) => Ok(Json(recorded(record, None))),
+        None => Err(ApiError::not_found("unknown_operation", format!("there is no operation {number}"))),
     }
 }
 
-fn begin(shared: &Arc<Shared>, peer: &Peer, order: Order) -> Begun {
+/// `GET /v1/operations?what=maintain&subject=a*,b&limit=50`
+pub async fn operations(
+    axum::extract::State(shared): State,
+    query: Result<Query<OperationsParameters>, QueryRejection>,
+) -> Result<Json<OperationsBody>, ApiError> {
+    let OperationsParameters { what, subject, limit } = query?.0;
+    let kind = match what {
+        None => None,
+        Some(word) => Some(OperationKind::ALL.into_iter().find(|kind| kind.word() == word).ok_or_else(|| {
+            ApiError::bad_request("unknown_operation", format!("there is no operation `{word}`"))
+                .hint("the operations are maintain and verify")
+        })?),
+    };
+    let query = OperationQuery { kind, subjects: names(&subject)?, limit: bounded(limit)? };
+    let records = read(&shared, move |records| records.operations(&query)).await?;
+    let operations = records.into_iter().map(|record| recorded(record, shared.api.upkeep.as_ref())).collect();
+    Ok(Json(OperationsBody { operations }))
+}
+
+/// Returns the repositories that are in force, and how they are looked after.
+pub fn repositories(shared: &Shared, shown: Vec<RepositoryShown>) -> Vec<RepositoryBody> {
+    let body = |shown: RepositoryShown| RepositoryBody {
+        name: shown.name.to_string(),
+        driver: shown.kind.into(),
+        maintains: shown.maintains,
+        maintenance: shown.maintenance.map(|record| recorded(record, shared.api.upkeep.as_ref())),
+    };
+    shown.into_iter().map(body).collect()
+}
+
+async fn begin(shared: &Arc<Shared>, peer: &Peer, order: Order) -> Begun {
     let upkeep = upkeep(shared)?;
-    let number = upkeep
-        .begin(&peer.0, order.clone())
-        .map_err(|error| ApiError::unavailable("busy", error.to_string()).hint("try again when one is over"))?;
-    let begun = upkeep.operation(number).unwrap_or(Operation { order, progress: None, outcome: None });
-    Ok((StatusCode::ACCEPTED, Json(body(number, begun))))
+    let number = upkeep.begin(&peer.0, order).await.map_err(|fault| match fault.kind {
+        FaultKind::Busy => ApiError::unavailable("busy", fault.message).hint("try again when one is over"),
+        FaultKind::Transient | FaultKind::Permanent | FaultKind::Incomplete => {
+            ApiError::unavailable("unavailable", fault.message)
+        }
+    })?;
+    match upkeep.operation(number) {
+        Some(begun) => Ok((StatusCode::ACCEPTED, Json(body(begun)))),
+        None => Err(mismatch()),
+    }
 }
 
 fn upkeep(shared: &Shared) -> Result<&Upkeep, ApiError> {
@@ -76,24 +130,32 @@ fn upkeep(shared: &Shared) -> Result<&Upkeep, ApiError> {
     shared.api.upkeep.as_ref().ok_or_else(none)
 }
 
-fn body(number: u64, operation: Operation) -> OperationBody {
-    let Operation { order, progress, outcome } = operation;
-    let mut body = OperationBody {
+/// As the journal has it; how far it is, where somebody knows.
+fn recorded(record: OperationRecord, upkeep: Option<&Upkeep>) -> OperationBody {
+    let progress = match record.end {
+        None => upkeep.and_then(|upkeep| upkeep.progress(record.number)),
+        Some(_) => None,
+    };
+    let OperationRecord { number, kind, subject, who, began_at, end } = record;
+    OperationBody {
         operation: number,
-        what: order.word().to_owned(),
-        subject: order.subject().to_owned(),
-        state: "running".to_owned(),
-        progress: progress.map(|told| ProgressBody {
-            doing: told.doing,
-            done: told.done,
-            total: told.total,
-            unit: told.unit,
-        }),
-        message: None,
+        what: kind.word().to_owned(),
+        subject: subject.into(),
+        state: end.as_ref().map_or("running", |end| end.outcome.word()).to_owned(),
+        who: who.into(),
+        start_time: Some(began_at.millis()),
+        end_time: end.as_ref().map(|end| end.at.millis()),
+        progress: progress.map(shape::progress),
+        message: end.map(|end| end.message),
         verified: None,
         maintained: None,
         fault: None,
-    };
+    }
+}
+
+fn body(operation: Operation) -> OperationBody {
+    let Operation { record, progress, outcome } = operation;
+    let mut body = OperationBody { progress: progress.map(shape::progress), ..recorded(record, None) };
     match outcome {
         None => {}
         Some(Ok(report)) => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::record::{OperationEnd, OperationRecord};
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
 use crate::lifecycle::plan::{Plan, Target};
@@ -95,6 +96,16 @@ pub enum Change {
         revision: Revision,
         /// Everything `roster` needs to build it again, in its own form.
         text: Box<str>,
+    },
+    /// Work of hours begins that is no policy's run; nothing was asked of the outside before this. The
+    /// record has no end yet.
+    BeginOperation(OperationRecord),
+    /// Such work is over.
+    EndOperation {
+        /// Which.
+        number: u64,
+        /// How.
+        end: OperationEnd,
     },
     /// A housekeeping job ran.
     Chore {
@@ -358,6 +369,12 @@ pub struct Loaded {
     pub terms: BTreeMap<Revision, Box<str>>,
     /// When each housekeeping job last ran, and its trouble.
     pub chores: Vec<(Box<str>, Timestamp, Option<String>)>,
+    /// The highest number of an operation.
+    pub latest_operation: u64,
+    /// Operations that have not ended: a process that ended cut them off.
+    pub operations: Vec<OperationRecord>,
+    /// The latest maintenance of each repository.
+    pub maintenance: Vec<OperationRecord>,
     /// The latest instant any row speaks of: time did not stand still before it.
     pub latest_at: Timestamp,
 }

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::change::{DocumentKind, Loaded, LoadedPolicy, Notice, PendingNotice, RunRecord, Skip};
 use super::error::{ErrorKind, JournalError};
+use super::operations;
 use super::record::{Document, NoticeRecord, NoticeState};
 use super::rows::{self, read_cause, read_document_kind, read_kind, read_outcome, read_reason};
 use crate::lifecycle::policy::Revision;
@@ -51,6 +52,9 @@ pub(super) fn load(
         policies: Vec::new(),
         terms: terms(&look)?,
         chores,
+        latest_operation: operations::latest_number(&look)?,
+        operations: operations::under_way(&look)?,
+        maintenance: operations::latest_maintenance(&look)?,
     };
     let mut latest = loaded.latest_at;
     each_policy(&look, &mut |policy| {
@@ -82,6 +86,7 @@ fn latest_at(connection: &Connection) -> Result<Timestamp, JournalError> {
         "select max(at) from notices where state = 'pending'",
         "select max(at) from documents",
         "select max(at) from chores",
+        "select max(ended_at) from operations where ended_at is not null",
         "select max(adopted_at) from policies",
         "select max(retired_at) from policies",
     ] {

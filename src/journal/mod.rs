@@ -25,6 +25,7 @@ mod load;
 mod lock;
 mod migrate;
 mod open;
+mod operations;
 mod reader;
 pub mod record;
 mod rows;
@@ -45,7 +46,7 @@ pub use backup::{backup, backups, restore};
 pub use check::{Depth, check};
 pub use error::{ErrorKind, JournalError, OpenError};
 pub use lock::Lock;
-pub use reader::{AuditQuery, HistoryQuery, Reader};
+pub use reader::{AuditQuery, HistoryQuery, OperationQuery, Reader};
 
 /// The journal's file in a state directory.
 pub const FILE: &str = "journal.db";

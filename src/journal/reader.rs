@@ -9,8 +9,8 @@ use wildmatch::WildMatch;
 use super::change::{Audit, AuditRecord, DocumentKind, Loaded, PlanRecord, RunRecord, Skip};
 use super::error::{JournalError, OpenError};
 use super::load::{self, NOTICE_COLUMNS, RUN_COLUMNS, all, unsigned, value};
-use super::record::{Counts, Document, NoticeRecord, NoticeState};
-use super::{FILE, open, rows};
+use super::record::{Counts, Document, NoticeRecord, NoticeState, OperationKind, OperationRecord};
+use super::{FILE, open, operations, rows};
 use crate::lifecycle::plan::Plan;
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::Kind;
@@ -44,6 +44,17 @@ pub struct HistoryQuery {
 pub struct AuditQuery {
     /// Only of this run.
     pub run_id: Option<String>,
+    /// Only of these subjects, with `*`; empty means all.
+    pub subjects: Vec<String>,
+    /// At most so many, newest first.
+    pub limit: u32,
+}
+
+/// Which operations to tell of.
+#[derive(Clone, Debug, Default)]
+pub struct OperationQuery {
+    /// Only of this kind.
+    pub kind: Option<OperationKind>,
     /// Only of these subjects, with `*`; empty means all.
     pub subjects: Vec<String>,
     /// At most so many, newest first.
@@ -168,6 +179,17 @@ impl Reader {
             }
         }
         Ok(records)
+    }
+
+    /// Returns operations, newest first.
+    pub fn operations(&self, query: &OperationQuery) -> Result<Vec<OperationRecord>, JournalError> {
+        let limit = query.limit.min(ROWS_MAX) as usize;
+        operations::operations(&self.connection, query.kind, &query.subjects, limit)
+    }
+
+    /// Returns one operation.
+    pub fn operation(&self, number: u64) -> Result<Option<OperationRecord>, JournalError> {
+        operations::operation(&self.connection, number)
     }
 
     /// Returns triggers of a policy that were consumed without a run, newest first.

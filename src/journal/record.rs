@@ -75,3 +75,79 @@ pub struct Counts {
     /// Bytes of the journal's file, without what is not yet checkpointed.
     pub file_bytes: u64,
 }
+
+/// Work of hours that is no policy's run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OperationKind {
+    /// A repository is maintained.
+    Maintain,
+    /// A snapshot is verified.
+    Verify,
+}
+
+impl OperationKind {
+    /// All there are.
+    pub const ALL: [OperationKind; 2] = [OperationKind::Maintain, OperationKind::Verify];
+
+    /// Returns the word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            OperationKind::Maintain => "maintain",
+            OperationKind::Verify => "verify",
+        }
+    }
+}
+
+/// How an operation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OperationOutcome {
+    /// It did what it was for and found nothing wrong.
+    Succeeded,
+    /// It could not, or found something wrong.
+    Failed,
+    /// The daemon ended before it did.
+    Interrupted,
+}
+
+impl OperationOutcome {
+    /// All there are.
+    pub const ALL: [OperationOutcome; 3] =
+        [OperationOutcome::Succeeded, OperationOutcome::Failed, OperationOutcome::Interrupted];
+
+    /// Returns the word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            OperationOutcome::Succeeded => "succeeded",
+            OperationOutcome::Failed => "failed",
+            OperationOutcome::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// An operation that was begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperationRecord {
+    /// Rises with every one, and is never given twice.
+    pub number: u64,
+    /// What is done.
+    pub kind: OperationKind,
+    /// To what: a repository's name, or a snapshot's.
+    pub subject: Box<str>,
+    /// Who wanted it: `housekeeping`, or the uid of a caller.
+    pub who: Box<str>,
+    /// When it began.
+    pub began_at: Timestamp,
+    /// How it ended; `None` while it is under way.
+    pub end: Option<OperationEnd>,
+}
+
+/// How an operation ended, when, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperationEnd {
+    /// When.
+    pub at: Timestamp,
+    /// How.
+    pub outcome: OperationOutcome,
+    /// What came of it, in a sentence.
+    pub message: String,
+}

@@ -11,8 +11,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::change::{Adoption, Audit, Begun, Change, Delivered, Delivery, DocumentKind, Notice, Settled, Skip, State};
 use super::error::{ErrorKind, JournalError};
-use super::load;
 use super::rows::{self, StateRow};
+use super::{load, operations};
 use crate::lifecycle::plan::Plan;
 use crate::lifecycle::retention::Verdict;
 use crate::lifecycle::time::Timestamp;
@@ -98,6 +98,8 @@ fn apply_one<'a>(connection: &Connection, change: &'a Change, latest: &mut Lates
             connection.prepare_cached(sql)?.execute(params![revision.0, text])?;
             Ok(())
         }
+        Change::BeginOperation(operation) => operations::begin(connection, operation),
+        Change::EndOperation { number, end } => operations::end(connection, *number, end),
         Change::Chore { job, at, trouble } => {
             let sql = "insert into chores (job, at, trouble) values (?1, ?2, ?3)
                 on conflict (job) do update set at = excluded.at, trouble = excluded.trouble";
@@ -365,11 +367,11 @@ fn write_document(
 }
 
 /// A change that had to meet exactly one row.
-fn one(rows: usize, what: impl FnOnce() -> String) -> Result<(), JournalError> {
+pub(super) fn one(rows: usize, what: impl FnOnce() -> String) -> Result<(), JournalError> {
     if rows == 1 { Ok(()) } else { Err(JournalError::new(ErrorKind::Conflict, what())) }
 }
 
 /// Counts as SQL has them.
-fn integer(count: u64) -> Result<i64, JournalError> {
+pub(super) fn integer(count: u64) -> Result<i64, JournalError> {
     i64::try_from(count).map_err(|_| JournalError::new(ErrorKind::Other, format!("count {count} is too large")))
 }

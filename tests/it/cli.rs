@@ -60,6 +60,7 @@ fn every_command_and_argument_says_what_it_is_for() {
           verify      Look whether all data of a snapshot is there, and read some of it
           maintain    Give the space back that deleted snapshots alone needed, and check the repository, now
           history     Show what was run, and how it ended, newest first
+          operations  Show what maintenance and verification came to, and what of it goes on, newest first
           journal     Check, copy and restore the daemon's journal
           driver      Test a program that speaks the driver protocol
 
@@ -93,6 +94,7 @@ fn wrong_usage_is_refused_before_anything_is_done() {
         &["history", "--limit", "0"],
         &["history", "--limit", "1001"],
         &["history", "--workflow", "copy"],
+        &["operations", "--what", "copy"],
         &["policy", "run"],
         &["quickstart"],
         &["driver", "test"],

@@ -18,7 +18,8 @@ use snapkeep::engine::tracked::{Flow, Tracked};
 use snapkeep::engine::view::View;
 use snapkeep::http::{Api, Records, Socket, serve};
 use snapkeep::journal::change::{AuditRecord, PlanRecord, RunRecord, Skip, SkipReason};
-use snapkeep::journal::{HistoryQuery, JournalError, OpenError};
+use snapkeep::journal::record::OperationRecord;
+use snapkeep::journal::{HistoryQuery, JournalError, OpenError, OperationQuery};
 use snapkeep::lifecycle::creation::Creation;
 use snapkeep::lifecycle::retention::Owner;
 use snapkeep::lifecycle::snapshot::SnapshotName;
@@ -149,6 +150,14 @@ impl Records for NoRecords {
         Ok(Vec::new())
     }
 
+    fn operations(&self, _query: &OperationQuery) -> Result<Vec<OperationRecord>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    fn operation(&self, _number: u64) -> Result<Option<OperationRecord>, JournalError> {
+        Ok(None)
+    }
+
     fn check(&self) -> Result<Vec<String>, OpenError> {
         Ok(Vec::new())
     }
@@ -265,98 +274,99 @@ fn explain_keeps_the_words_of_opensearch_and_says_what_it_waits_for() {
     check(
         &body,
         &expect![[r#"
-        {
-          "daemon": {
-            "clock_moved_back": null,
-            "housekeeping": [],
-            "installation": "installation-1",
-            "last_turn": 1772330480000,
-            "notices_waiting": 0,
-            "now": 1772330490000,
-            "policies": 1,
-            "problems": [],
-            "restrictions": [],
-            "safe_mode": null,
-            "started": 1772330399000,
-            "version": null
-          },
-          "policies": [
             {
-              "creation": {
-                "current_state": "CREATING",
-                "held": null,
-                "latest_execution": {
-                  "attempts": 1,
-                  "end_time": null,
-                  "info": {
-                    "cause": "connection refused",
-                    "message": "create snapshot db-1"
+              "daemon": {
+                "clock_moved_back": null,
+                "housekeeping": [],
+                "installation": "installation-1",
+                "last_turn": 1772330480000,
+                "notices_waiting": 0,
+                "now": 1772330490000,
+                "policies": 1,
+                "problems": [],
+                "repositories": [],
+                "restrictions": [],
+                "safe_mode": null,
+                "started": 1772330399000,
+                "version": null
+              },
+              "policies": [
+                {
+                  "creation": {
+                    "current_state": "CREATING",
+                    "held": null,
+                    "latest_execution": {
+                      "attempts": 1,
+                      "end_time": null,
+                      "info": {
+                        "cause": "connection refused",
+                        "message": "create snapshot db-1"
+                      },
+                      "run_id": "run-of-db",
+                      "start_time": 1772330400010,
+                      "started_by": "schedule",
+                      "status": "RETRYING",
+                      "trigger_time": 1772330400000
+                    },
+                    "next_triggers": [
+                      1772416800000,
+                      1772503200000,
+                      1772589600000
+                    ],
+                    "progress": null,
+                    "retry": {
+                      "count": 2
+                    },
+                    "schedule": "cron \"0 2 * * *\" in UTC",
+                    "skipped": [
+                      {
+                        "count": 3,
+                        "first": 1772330400001,
+                        "last": 1772330400003,
+                        "reason": "overlap",
+                        "time": 1772330400004
+                      }
+                    ],
+                    "started": [
+                      "db-1"
+                    ],
+                    "trigger": {
+                      "time": 1772416800000
+                    },
+                    "waits_for": "30s before it asks to create snapshot db-1"
                   },
-                  "run_id": "run-of-db",
-                  "start_time": 1772330400010,
-                  "started_by": "schedule",
-                  "status": "RETRYING",
-                  "trigger_time": 1772330400000
-                },
-                "next_triggers": [
-                  1772416800000,
-                  1772503200000,
-                  1772589600000
-                ],
-                "progress": null,
-                "retry": {
-                  "count": 2
-                },
-                "schedule": "cron \"0 2 * * *\" in UTC",
-                "skipped": [
-                  {
-                    "count": 3,
-                    "first": 1772330400001,
-                    "last": 1772330400003,
-                    "reason": "overlap",
-                    "time": 1772330400004
-                  }
-                ],
-                "started": [
-                  "db-1"
-                ],
-                "trigger": {
-                  "time": 1772416800000
-                },
-                "waits_for": "30s before it asks to create snapshot db-1"
-              },
-              "deletion": {
-                "current_state": "DELETION_START",
-                "held": null,
-                "next_triggers": [
-                  1772337600000,
-                  1772424000000,
-                  1772510400000
-                ],
-                "progress": null,
-                "schedule": "cron \"0 4 * * *\" in UTC",
-                "skipped": [],
-                "waits_for": "creation of this policy to settle"
-              },
-              "description": null,
-              "enabled": true,
-              "last_good": {
-                "age_ms": 84990,
-                "snapshot": "db-1",
-                "time": 1772330405010
-              },
-              "name": "db",
-              "paused": false,
-              "problems": [],
-              "repository": "simulated",
-              "retired": false,
-              "revision": null,
-              "stale": false,
-              "uid": "uid-of-db"
-            }
-          ],
-          "unknown": []
-        }"#]],
+                  "deletion": {
+                    "current_state": "DELETION_START",
+                    "held": null,
+                    "next_triggers": [
+                      1772337600000,
+                      1772424000000,
+                      1772510400000
+                    ],
+                    "progress": null,
+                    "schedule": "cron \"0 4 * * *\" in UTC",
+                    "skipped": [],
+                    "waits_for": "creation of this policy to settle"
+                  },
+                  "description": null,
+                  "enabled": true,
+                  "last_good": {
+                    "age_ms": 84990,
+                    "snapshot": "db-1",
+                    "time": 1772330405010
+                  },
+                  "name": "db",
+                  "paused": false,
+                  "problems": [],
+                  "repository": "simulated",
+                  "retired": false,
+                  "revision": null,
+                  "stale": false,
+                  "uid": "uid-of-db"
+                }
+              ],
+              "unknown": []
+            }"#]],
     );
 }
 

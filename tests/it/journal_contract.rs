@@ -9,7 +9,7 @@ use snapkeep::journal::change::{
     Adoption, Audit, Begun, Change, Delivered, Delivery, DocumentKind, LoadedPolicy, Notice, RunRecord, Settled, Skip,
     SkipReason, State,
 };
-use snapkeep::journal::record::Document;
+use snapkeep::journal::record::{Document, OperationEnd, OperationKind, OperationOutcome, OperationRecord};
 use snapkeep::journal::{ErrorKind, Journal};
 use snapkeep::lifecycle::creation::Creation;
 use snapkeep::lifecycle::deletion::Deletion;
@@ -67,6 +67,7 @@ contract!(
     the_last_good_text_of_a_file_is_kept_until_it_is_forgotten,
     terms_are_kept_while_a_run_needs_them,
     chores_remember_their_latest_run,
+    operations_are_under_way_until_they_end_and_the_latest_maintenance_stays,
     a_request_key_leads_to_its_run,
     what_was_seen_stays_until_it_is_replaced,
     the_latest_instant_never_goes_back,
@@ -131,6 +132,7 @@ fn a_commit_is_whole_or_nothing(open: Open) {
         },
         Change::Terms { revision: revision(), text: "t".into() },
         Change::Chore { job: "backup".into(), at: at(14), trouble: None },
+        operation(1, OperationKind::Maintain, "local", 14),
         adopt("v", "web"),
         Change::Pause { policy_uid: "nobody".into(), paused: true },
     ];
@@ -382,6 +384,40 @@ fn chores_remember_their_latest_run(open: Open) {
     commit(&mut opened, &[chore(1, None), chore(2, Some("no space"))]);
     let chores = opened.journal.load().expect("loaded").chores;
     assert_eq!(chores, [("backup".into(), at(2), Some("no space".to_string()))]);
+}
+
+fn operation(number: u64, kind: OperationKind, subject: &str, began: i64) -> Change {
+    let (subject, who) = (subject.into(), "uid:0".into());
+    Change::BeginOperation(OperationRecord { number, kind, subject, who, began_at: at(began), end: None })
+}
+
+fn ended(number: u64, outcome: OperationOutcome, now: i64) -> Change {
+    Change::EndOperation { number, end: OperationEnd { at: at(now), outcome, message: "so".into() } }
+}
+
+fn operations_are_under_way_until_they_end_and_the_latest_maintenance_stays(open: Open) {
+    let mut opened = open();
+    let loaded = opened.journal.load().expect("loaded");
+    assert_eq!((loaded.latest_operation, loaded.operations.len(), loaded.maintenance.len()), (0, 0, 0));
+    commit(&mut opened, &[operation(1, OperationKind::Maintain, "local", 1), ended(1, OperationOutcome::Failed, 2)]);
+    commit(&mut opened, &[operation(2, OperationKind::Maintain, "local", 3)]);
+    commit(&mut opened, &[ended(2, OperationOutcome::Succeeded, 4), operation(3, OperationKind::Verify, "db-1", 5)]);
+    commit(&mut opened, &[operation(4, OperationKind::Maintain, "other", 6)]);
+    assert_eq!(refusal(&mut opened, &[operation(4, OperationKind::Verify, "db-2", 7)]), ErrorKind::Taken);
+    assert_eq!(refusal(&mut opened, &[ended(2, OperationOutcome::Failed, 7)]), ErrorKind::Conflict);
+    let numbers = |records: &[OperationRecord]| records.iter().map(|record| record.number).collect::<Vec<_>>();
+    let loaded = opened.journal.load().expect("loaded");
+    assert_eq!((loaded.latest_operation, numbers(&loaded.operations)), (4, vec![3, 4]));
+    assert_eq!(numbers(&loaded.maintenance), [2, 4]);
+    let end = loaded.maintenance[0].end.clone().expect("it ended");
+    assert_eq!((end.at, end.outcome, &*end.message), (at(4), OperationOutcome::Succeeded, "so"));
+
+    commit(&mut opened, &[ended(3, OperationOutcome::Interrupted, 8), ended(4, OperationOutcome::Succeeded, 8)]);
+    commit(&mut opened, &[operation(5, OperationKind::Verify, "db-1", 9), ended(5, OperationOutcome::Failed, 9)]);
+    // What goes is what was superseded: 1 by 2, and verifications; the last number stays for the next one.
+    assert_eq!(opened.journal.trim(at(99), 1000).expect("trimmed"), 2);
+    let loaded = opened.journal.load().expect("loaded");
+    assert_eq!((loaded.latest_operation, numbers(&loaded.maintenance)), (5, vec![2, 4]));
 }
 
 fn a_request_key_leads_to_its_run(open: Open) {

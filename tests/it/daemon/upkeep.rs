@@ -6,7 +6,8 @@ use std::process::Output;
 
 use rustix::process::Pid;
 use serde_json::Value;
-use snapkeep::journal::{AuditQuery, Reader};
+use snapkeep::journal::record::OperationKind;
+use snapkeep::journal::{AuditQuery, OperationQuery, Reader};
 
 use super::place::Place;
 use crate::support::wait;
@@ -32,8 +33,11 @@ fn document(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said(output)))
 }
 
-fn chore(body: &Value) -> Option<Value> {
-    body["daemon"]["housekeeping"].as_array()?.iter().find(|chore| chore["job"] == "maintain local").cloned()
+/// Returns the latest maintenance of a repository as explain has it.
+fn maintenance(body: &Value, repository: &str) -> Option<Value> {
+    let repositories = body["daemon"]["repositories"].as_array()?;
+    let shown = repositories.iter().find(|shown| shown["name"] == repository)?;
+    Some(shown["maintenance"].clone()).filter(|latest| !latest.is_null())
 }
 
 /// Returns the largest pack.
@@ -77,8 +81,10 @@ fn people_verify_snapshots_and_maintain_repositories_through_the_daemon() {
     let maintained = run(&place, &["maintain", "local"]);
     assert!(maintained.status.success(), "{}", said(&maintained));
     assert!(said(&maintained).contains("Repository local is maintained and sound"), "{}", said(&maintained));
-    let shown = place.until("the chore to be shown", chore);
-    assert!(shown["trouble"].is_null(), "{shown}");
+    let shown = place.until("it to be shown", |body| maintenance(body, "local"));
+    assert_eq!(shown["state"], "succeeded", "{shown}");
+    let told = said(&run(&place, &["explain", "wiki"]));
+    assert!(told.contains("maintenance: sound") && told.contains("removed 0 packs"), "{told}");
 
     // A byte is flipped, and a pack is lost: each is found by whoever looks for it, and told.
     let pack = pack(&place);
@@ -95,10 +101,34 @@ fn people_verify_snapshots_and_maintain_repositories_through_the_daemon() {
         "{}",
         said(&damaged)
     );
-    let shown = place.until("the trouble", |body| chore(body).filter(|chore| !chore["trouble"].is_null()));
-    assert!(shown["trouble"].as_str().expect("a text").contains("does not hold together"), "{shown}");
+    let shown =
+        place.until("the trouble", |body| maintenance(body, "local").filter(|latest| latest["state"] == "failed"));
+    assert!(shown["message"].as_str().expect("a text").contains("does not hold together"), "{shown}");
     let told = said(&run(&place, &["explain"]));
-    assert!(told.contains("Housekeeping maintain local failed"), "{told}");
+    assert!(told.contains("Maintenance of repository local failed at"), "{told}");
+    assert!(told.contains("maintenance: failed"), "{told}");
+
+    // All of it is history, newest first; a repository that is gone warns of nothing.
+    let kept = |words: &[&str]| {
+        let body = document(&run(&place, &[&["--json", "operations"], words].concat()));
+        let line = |operation: &Value| {
+            let word = |key: &str| operation[key].as_str().expect("a word").to_owned();
+            format!("{} {} {}", word("what"), word("subject"), word("state"))
+        };
+        body["operations"].as_array().expect("a list").iter().map(line).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        kept(&["--what", "maintain"]),
+        ["maintain local failed", "maintain local succeeded", "maintain store failed"]
+    );
+    assert_eq!(kept(&["lo*", "--limit", "1"]), ["maintain local failed"]);
+    assert_eq!(kept(&["nobody"]), ["verify nobody failed"]);
+    let table = said(&run(&place, &["operations", "local"]));
+    assert!(table.contains("OUTCOME") && table.contains("does not hold together"), "{table}");
+    fs::remove_file(place.path("policies.d/wiki.toml")).expect("removed");
+    fs::remove_file(place.path("repositories.d/local.toml")).expect("removed");
+    place.until("the repository to go", |body| maintenance(body, "local").is_none().then_some(()));
+    assert!(!said(&run(&place, &["explain"])).contains("Maintenance of repository local"));
     assert_eq!(place.stop(), Some(0));
 
     let reader = Reader::open(&place.state()).expect("a reader");
@@ -144,7 +174,21 @@ fn a_daemon_that_stops_ends_a_maintenance_under_way() {
         let pid = pid.strip_suffix('\n')?.parse().expect("a number");
         Pid::from_raw(pid)
     });
+    // It was in the journal before the driver was asked, and is when nobody is left to say how it ended.
+    let journaled = || {
+        let reader = Reader::open(&place.state()).expect("a reader");
+        let records = reader.operations(&OperationQuery { limit: 9, ..OperationQuery::default() }).expect("read");
+        let [only] = &records[..] else { panic!("one, not {records:#?}") };
+        (only.kind, only.subject.clone(), only.end.as_ref().map(|end| end.outcome))
+    };
+    assert_eq!(journaled(), (OperationKind::Maintain, "store".into(), None));
+    let shown = place.until("it to be shown", |body| maintenance(body, "store"));
+    assert_eq!(shown["state"], "running", "{shown}");
     assert_eq!(place.stop(), Some(0));
     assert!(wait::died(process, wait::PATIENCE), "it goes on");
     assert_eq!(waits.wait().expect("it ends").code(), Some(3));
+    place.start();
+    let shown = place.until("what became of it", |body| maintenance(body, "store"));
+    assert_eq!(shown["state"], "interrupted", "{shown}");
+    assert_eq!(place.stop(), Some(0));
 }
