@@ -3,7 +3,7 @@
 #
 #   repositories.d/archives.toml        driver = "exec"
 #                                       command = ["/usr/local/lib/snapkeep/tar-driver.sh"]
-#                                       abilities = ["restore"]
+#                                       abilities = ["restore", "verify", "maintain"]
 #                                       path = "/srv/archives"
 #   a policy's [snapshot_config]        repository = "archives"
 #                                       directory = "/srv/wiki"
@@ -13,7 +13,7 @@
 #   snapkeep driver test --settings '{"path":"{repository}"}' --snapshot-config '{"directory":"{source}"}' \
 #     -- docs/examples/tar-driver.sh
 #
-# It needs sh, sed, tar, flock, mkdir, mv, rm, cat, find, wc and date. Paths with quotes, backslashes or
+# It needs sh, sed, tar, flock, mkdir, mv, rm, cat, cksum, find, grep, wc and date. Paths with quotes, backslashes or
 # control characters are not supported; they are refused.
 set -eu
 umask 077
@@ -45,17 +45,19 @@ directory=$(field '.*"config":{.*"directory":"\([^"\\]*\)".*' 1)
 restore="^{\"snapkeep\":1,\"verb\":\"restore\",\"name\":$text,\"id\":$text,\"time_max_ms\":[0-9]*"
 to=$(field "$restore,\"to\":\"\\([^\"\\\\]*\\)\".*" 3)
 include=$(field "$restore,\"to\":$text,\"include\":\\[\\([^]\\\\]*\\)\\],\"repository\":.*" 4)
+percent=$(field '.*,"read_data_percent":\([0-9]*\)}$' 1)
+keep_ms=$(field '.*,"keep_ms":\([0-9]*\)}$' 1)
 all=$(field "$restore,\"to\":$text,\"include\":\\[\\],\"repository\":.*" 0)
 
 [ -n "$verb" ] || fail permanent 'the request is not understood; this driver speaks version 1'
 if [ "$verb" = abilities ]; then
-  say '{"result":{"cancel":false,"restore":true,"effects_max":1}}'
+  say '{"result":{"cancel":false,"restore":true,"verify":true,"maintain":true,"effects_max":1}}'
   exit 0
 fi
 [ -n "$path" ] || fail permanent 'the repository setting path is missing'
 
-# A snapshot is NAME.tar beside NAME.json, which holds its labels. It exists when the .json does: that
-# is written last, whole, by a rename.
+# A snapshot is NAME.tar beside NAME.json, which holds its labels, NAME.taken, its time, and NAME.sum, the
+# checksum of the archive. It exists when the .json does: that is written last, whole, by a rename.
 snapshot() {
   size=$(wc -c <"$path/$1.tar") && taken=$(cat "$path/$1.taken") && stamp=$(cat "$path/$1.json") || return 1
   printf '{"name":"%s","id":"%s","taken_at_ms":%s,"status":"good","labels":%s,"size_bytes":%s}' \
@@ -81,6 +83,7 @@ create)
     say '{"progress":{"doing":"packing"}}'
     say "$(date +%s)000" >"$path/$name.taken"
     tar -C "$directory" -cf "$path/$name.tar" . || fail transient 'tar failed; its own words are in the log'
+    cksum <"$path/$name.tar" >"$path/$name.sum"
     say "${labels:-{\}}" >"$path/$name.json.new"
     mv "$path/$name.json.new" "$path/$name.json"
   fi
@@ -114,7 +117,7 @@ delete)
   lock ''
   # The record goes first: what is left of a deletion that was cut off is no snapshot.
   rm -f "$path/$id.json"
-  rm -f "$path/$id.tar" "$path/$id.taken"
+  rm -f "$path/$id.tar" "$path/$id.taken" "$path/$id.sum"
   say '{"result":{}}'
   ;;
 restore)
@@ -137,6 +140,40 @@ restore)
   files=$(find "$to" -type f | wc -l)
   bytes=$(find "$to" -type f -exec cat {} + | wc -c)
   say "{\"result\":{\"files\":$((files)),\"bytes\":$((bytes))}}"
+  ;;
+verify)
+  [ -n "$id" ] && [ -e "$path/$id.json" ] || fail permanent 'the snapshot is gone'
+  files=$(tar -tf "$path/$id.tar") || fail permanent "the archive $id.tar cannot be listed"
+  bytes=0
+  # An archive has one checksum: it is read whole or not at all.
+  if [ "${percent:-0}" -gt 0 ]; then
+    [ "$(cksum <"$path/$id.tar")" = "$(cat "$path/$id.sum")" ] ||
+      fail permanent "the archive $id.tar is not what was written"
+    bytes=$(wc -c <"$path/$id.tar")
+  fi
+  say "{\"result\":{\"files\":$(say "$files" | grep -c '[^/]$' || :),\"bytes_read\":$((bytes))}}"
+  ;;
+maintain)
+  [ -d "$path" ] || { say '{"result":{}}'; exit 0; }
+  lock ''
+  # Nothing is needed that belongs to no record: what creations and deletions left that were cut off.
+  marked=0 removed=0
+  for file in "$path"/*.tar "$path"/*.taken "$path"/*.sum "$path"/*.json.new; do
+    [ -e "$file" ] && [ ! -e "${file%.*}.json" ] || continue
+    if [ -n "$(find "$file" -mmin "+$((${keep_ms:-0} / 60000))")" ]; then
+      rm -f "$file"
+      removed=$((removed + 1))
+    else
+      marked=$((marked + 1))
+    fi
+  done
+  for file in "$path"/*.json; do
+    [ -e "$file" ] || continue
+    known=${file%.json}
+    [ -e "$known.tar" ] && [ -e "$known.taken" ] && [ -e "$known.sum" ] ||
+      fail permanent "snapshot ${known##*/} has lost a part of it"
+  done
+  say "{\"result\":{\"marked\":{\"count\":$marked,\"bytes\":0},\"removed\":{\"count\":$removed,\"bytes\":0}}}"
   ;;
 *)
   fail permanent 'this driver does not know that verb'

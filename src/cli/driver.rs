@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -27,6 +28,9 @@ impl Drop for Removed {
     }
 }
 
+/// How often this process was asked to.
+static RUNS: AtomicU32 = AtomicU32::new(0);
+
 /// Tries whether a program keeps the driver protocol.
 pub fn test(order: DriverTestArguments, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let DriverTestArguments { snapshot_config, settings, command } = order;
@@ -34,8 +38,9 @@ pub fn test(order: DriverTestArguments, out: &mut Out<'_>) -> Result<Exit, Failu
     let mut config = Value::Object(table("--snapshot-config", &snapshot_config)?);
     let usage = |message: String| Failure::new(Exit::Usage, message);
     let base = std::env::current_dir().map_err(|error| usage(format!("failed to find this directory: {error}")))?;
-    // Two runs at once have different processes, and a number that comes again does so much later.
-    let tag = format!("{}-{}", clock::now().wall.millis(), std::process::id());
+    // Two runs at once have different processes or numbers, and a process's number comes again much later.
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    let tag = format!("{}-{}-{run}", clock::now().wall.millis(), std::process::id());
     let folder = std::env::temp_dir().join(format!("{PREFIX}{tag}"));
     let made = Scratch::make(&folder);
     let _removed = Removed(folder.clone());

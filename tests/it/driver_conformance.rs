@@ -30,7 +30,7 @@ fn test(words: &[&str]) -> (Exit, String, String) {
 fn the_sample_driver_passes_the_whole_suite() {
     let (exit, table, aside) = test(&["--settings", SETTINGS, "--snapshot-config", CONFIG, "--", SAMPLE]);
     assert_eq!((exit, aside.as_str()), (Exit::Fine, ""), "{table}");
-    assert!(table.ends_with("26 passed, 0 failed, 1 skipped\n"), "{table}");
+    assert!(table.ends_with("30 passed, 0 failed, 1 skipped\n"), "{table}");
     assert!(table.contains("passed   restore gives the data back into an empty directory\n"), "{table}");
     assert!(table.contains("skipped  cancel of what is not being made is answered"), "{table}");
 }
@@ -42,7 +42,7 @@ fn a_repository_of_ones_own_is_left_as_it_was() {
     std::fs::create_dir(&source).expect("made");
     std::fs::write(source.join("page"), "words\n").expect("written");
     std::fs::create_dir(&repository).expect("made");
-    for (ending, text) in [("tar", ""), ("taken", "5\n"), ("json", "{\"sm_policy\":\"wiki\"}\n")] {
+    for (ending, text) in [("tar", ""), ("taken", "5\n"), ("sum", ""), ("json", "{\"sm_policy\":\"wiki\"}\n")] {
         std::fs::write(repository.join(format!("by-hand.{ending}")), text).expect("written");
     }
     let file = |name: &str, value: Value| {
@@ -146,18 +146,19 @@ const SINS: &[Sin] = &[
         false,
     ),
     (
-        "  lock ''\n",
-        "  lock ''; [ -e \"$path/$id.json\" ] || fail permanent gone\n",
+        "  lock ''\n  # The record goes",
+        "  lock ''; [ -e \"$path/$id.json\" ] || fail permanent gone\n  # The record goes",
         &["deleting what is gone counts as deleted"],
         false,
     ),
     (
-        "  rm -f \"$path/$id.json\"\n  rm -f \"$path/$id.tar\" \"$path/$id.taken\"\n",
+        "  rm -f \"$path/$id.json\"\n  rm -f \"$path/$id.tar\" \"$path/$id.taken\" \"$path/$id.sum\"\n",
         "",
         &[
             "delete removes that snapshot and no other",
             "what was deleted is described as null",
             "restoring what was deleted is a permanent fault",
+            "verifying what was deleted is a permanent fault",
         ],
         true,
     ),
@@ -169,6 +170,8 @@ const SINS: &[Sin] = &[
             "delete removes that snapshot and no other",
             "what was deleted is described as null",
             "restoring what was deleted is a permanent fault",
+            "maintenance removes nothing before its time, and no snapshot",
+            "after maintenance a snapshot still gives its data back",
             "unknown fields of a request are ignored",
             "after that the same snapshot can be made",
             "after that, too, the same snapshot can be made",
@@ -191,7 +194,29 @@ const SINS: &[Sin] = &[
     (
         "  files=$(find",
         "  rm -r \"$to/folder\"; files=$(find",
-        &["restore gives the data back into an empty directory"],
+        &[
+            "restore gives the data back into an empty directory",
+            "after maintenance a snapshot still gives its data back",
+        ],
+        false,
+    ),
+    ("[ \"$(cksum <\"$path/$id.tar\")\" = ", "[ \"$percent\" = ", &["verify finds a good snapshot sound"], false),
+    (
+        "verify)\n  [ -n \"$id\" ] && [ -e \"$path/$id.json\" ] || fail permanent",
+        "verify)\n  [ -n \"$id\" ] && [ -e \"$path/$id.json\" ] || fail transient",
+        &["verifying what was deleted is a permanent fault"],
+        false,
+    ),
+    (
+        "    if [ -n \"$(find \"$file\" -mmin \"+$((${keep_ms:-0} / 60000))\")\" ]; then",
+        "    :; done; for file in \"$path\"/*-b.*; do if true; then",
+        &["maintenance removes nothing before its time, and no snapshot"],
+        false,
+    ),
+    (
+        "  marked=0 removed=0\n",
+        "  marked=0 removed=0; for file in \"$path\"/*-b.tar; do tar -cf \"$file\" -T /dev/null; done\n",
+        &["after maintenance a snapshot still gives its data back"],
         false,
     ),
     ("[ -z \"$(ls -A \"$to\")\" ]", ":", &["restore refuses a directory that is not empty"], false),

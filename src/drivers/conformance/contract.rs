@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::lifecycle::snapshot::{Snapshot, SnapshotName, Status, label};
 use crate::lifecycle::workflow::{Fault, FaultKind};
 
-use super::super::{Created, Found, Order, RestoreOrder};
+use super::super::{Created, Found, MaintainOrder, Order, RestoreOrder, VerifyOrder};
 use super::{Trial, Unmet, Verdict, answer, same, target, untried, words, wrong};
 
 /// The last parts of the names used here.
@@ -14,6 +14,9 @@ pub const WORDS: &[&str] = &["a", "b", "c", "foreign", "bare", "never"];
 
 /// How often a snapshot that goes on by itself is asked after.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What was found to be needed by nothing a moment ago is kept for so long.
+const NEVER_OVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Labels as a person may choose them: every character that some repository or script trips over.
 const LABELS: [(&str, &str); 5] = [
@@ -63,6 +66,9 @@ impl Trial<'_> {
         let verdict = self.restores_over_nothing(first).await;
         self.report.note("restore refuses a directory that is not empty", verdict);
 
+        let verdict = self.verifies(first).await;
+        self.report.note("verify finds a good snapshot sound", verdict);
+
         let verdict = self.deletes(first, &before).await;
         self.report.note("delete removes that snapshot and no other", verdict);
         let verdict = self.deletes_again(first).await;
@@ -74,6 +80,12 @@ impl Trial<'_> {
         self.report.note("what was deleted is described as null", verdict);
         let verdict = self.restores_nothing_deleted(first).await;
         self.report.note("restoring what was deleted is a permanent fault", verdict);
+        let verdict = self.verifies_nothing_deleted(first).await;
+        self.report.note("verifying what was deleted is a permanent fault", verdict);
+        let verdict = self.maintains(first).await;
+        self.report.note("maintenance removes nothing before its time, and no snapshot", verdict);
+        let verdict = self.restores_after_maintenance(first).await;
+        self.report.note("after maintenance a snapshot still gives its data back", verdict);
     }
 
     /// Creates, and waits for a snapshot that goes on by itself.
@@ -262,6 +274,70 @@ impl Trial<'_> {
             include: Vec::new(),
             overwrite: false,
         })
+    }
+
+    async fn verifies(&self, first: Option<&Snapshot>) -> Verdict {
+        let order = self.verify_order(first)?;
+        let verified = answer("that it is sound", self.driver.verify(&order, &self.bench.call()).await)?;
+        let files = self.bench.scratch.count().or_else(|error| untried(error.to_string()))?;
+        if verified.files < files {
+            return wrong(format!("{files} files looked at"), verified.files.to_string());
+        }
+        if self.bench.scratch.is_used && verified.bytes_read == 0 {
+            return wrong("that all its data was read", "none was");
+        }
+        Ok(())
+    }
+
+    async fn verifies_nothing_deleted(&self, first: Option<&Snapshot>) -> Verdict {
+        let order = self.verify_order(first)?;
+        match self.driver.verify(&order, &self.bench.call()).await {
+            Err(fault) if fault.kind == FaultKind::Permanent => Ok(()),
+            Err(fault) => wrong("a permanent fault", words(&fault)),
+            Ok(_) => wrong("a permanent fault", "a result"),
+        }
+    }
+
+    fn verify_order(&self, first: Option<&Snapshot>) -> Result<VerifyOrder, Unmet> {
+        if !self.driver.abilities().verify {
+            return untried("the driver says that it cannot verify");
+        }
+        let Some(first) = first else { return nothing_made() };
+        Ok(VerifyOrder { target: target(first), read_data_percent: 100 })
+    }
+
+    async fn maintains(&self, first: Option<&Snapshot>) -> Verdict {
+        if !self.driver.abilities().maintain {
+            return untried("the driver says that it cannot maintain");
+        }
+        if first.is_none() {
+            return nothing_made();
+        }
+        let before = self.listed().await?;
+        let order = MaintainOrder { keep: NEVER_OVER };
+        let maintained = answer("that it is maintained", self.driver.maintain(&order, &self.bench.call()).await)?;
+        same("removed that had to be kept for a century:", &0, &maintained.removed.count)?;
+        let listed = self.listed().await?;
+        match before.values().find(|snapshot| !listed.contains_key(&snapshot.id)) {
+            None => Ok(()),
+            Some(gone) => wrong(format!("that {} is still there", gone.name), "it is gone"),
+        }
+    }
+
+    async fn restores_after_maintenance(&self, first: Option<&Snapshot>) -> Verdict {
+        if !self.driver.abilities().maintain {
+            return untried("the driver says that it cannot maintain");
+        }
+        let name = self.bench.name("b")?;
+        let kept = self.listed().await?.into_values().find(|snapshot| snapshot.name == name.as_str());
+        let order = self.restore_order(first.and(kept.as_ref()), "kept")?;
+        self.bench.scratch.empty("kept").or_else(|error| untried(error.to_string()))?;
+        answer("the files", self.driver.restore(&order, &self.bench.call()).await)?;
+        match self.bench.scratch.missing(&order.to) {
+            Ok(Some((expected, got))) if self.bench.scratch.is_used => wrong(expected, got),
+            Ok(_) => Ok(()),
+            Err(error) => wrong("files that can be read", error.to_string()),
+        }
     }
 
     async fn deletes(&self, first: Option<&Snapshot>, before: &BTreeSet<String>) -> Verdict {

@@ -66,6 +66,14 @@ impl Scratch {
         }
     }
 
+    /// Returns how many files are snapshotted, 0 where that is not known.
+    pub(super) fn count(&self) -> io::Result<u64> {
+        if !self.is_used {
+            return Ok(0);
+        }
+        Ok(files(&self.path("source"))?.len() as u64)
+    }
+
     /// Makes an empty directory.
     pub(super) fn empty(&self, name: &str) -> io::Result<()> {
         fs::create_dir(self.path(name))
