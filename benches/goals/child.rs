@@ -112,7 +112,8 @@ impl Drop for Daemon {
     }
 }
 
-fn status_number(path: &str, key: &str) -> u64 {
+/// Returns a number of a `/proc` status file, 0 where there is none.
+pub fn status_number(path: &str, key: &str) -> u64 {
     let status = fs::read_to_string(path).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)

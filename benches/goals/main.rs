@@ -11,6 +11,7 @@
 
 mod burst;
 mod child;
+mod files;
 mod folder;
 mod history;
 mod idle;
@@ -57,6 +58,10 @@ fn main() {
     if wants("scale") {
         table.part("many policies");
         scale::measure(&root.join("scale"), policies, history, &mut table);
+    }
+    if wants("files") {
+        table.part("files, beside restic and borg");
+        files::measure(&root.join("files"), quick, &mut table);
     }
     if let Some(idle) = idle {
         table.part("nothing to do");
