@@ -7,6 +7,7 @@
 //!                             └────────────┘
 //! ```
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::http::{Api, Socket, StateRecords, serve};
 use crate::journal::change::DocumentKind;
 use crate::journal::record::Document;
 use crate::journal::{self, Depth, Journal, JournalError, OpenError, Reader};
+use crate::lifecycle::schedule::Schedule;
 use crate::roster::{FileKind, Loader};
 use crate::upkeep::Upkeep;
 use crate::watch::{self, Waker};
@@ -148,6 +150,9 @@ pub fn run(sources: &Sources, settings: &Settings, started: impl FnOnce(Started)
     listen(&runtime, settings, api, ended)?;
     signals(&runtime, &inbox, Some(waker.clone()))?;
     let chores = chores(settings, &state, &waker, &inbox, upkeep);
+    if settings.housekeeping.enabled {
+        view.set_rhythms(rhythms(settings));
+    }
     let scheduler = runtime.block_on(async {
         if settings.housekeeping.enabled {
             housekeeping::start(chores, inbox.clone()).await.map(Some)
@@ -309,6 +314,18 @@ fn chores(settings: &Settings, state: &Path, waker: &Waker, inbox: &SyncSender<E
         ),
         plain("maintain", &times.maintain, Arc::new(move || upkeep.maintain_all())),
     ]
+}
+
+/// How often the short chores should run. Maintenance takes hours, and says itself when it last ran.
+fn rhythms(settings: &Settings) -> BTreeMap<Box<str>, Schedule> {
+    let times = &settings.housekeeping;
+    let chores = [
+        ("journal backup", &times.backup),
+        ("journal check", &times.check),
+        ("history trim", &times.trim),
+        ("configuration rescan", &times.rescan),
+    ];
+    chores.map(|(job, chore)| (job.into(), chore.schedule.clone())).into()
 }
 
 fn back_up(state: &Path) -> Result<(), String> {

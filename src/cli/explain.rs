@@ -68,6 +68,11 @@ fn daemon(daemon: &DaemonBody, out: &mut Out<'_>) -> Result<(), Failure> {
             lines.push((Tone::Warning, text));
         }
     }
+    for overdue in &daemon.overdue {
+        let text =
+            format!("Housekeeping {} was due at {} and did not run.", safe(&overdue.job), out.times.at(overdue.due));
+        lines.push((Tone::Warning, text));
+    }
     for repository in &daemon.repositories {
         let failed = repository.maintenance.as_ref().filter(|maintenance| maintenance.state == "failed");
         if let Some(OperationBody { end_time: Some(end), message: Some(why), .. }) = failed {

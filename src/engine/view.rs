@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use wildmatch::WildMatch;
 
 use crate::journal::record::OperationRecord;
+use crate::lifecycle::schedule::Schedule;
 use crate::lifecycle::time::{Moment, Timestamp};
 use crate::roster::{Problem, Roster};
 
@@ -28,6 +29,7 @@ struct Shown {
     policies: BTreeMap<Arc<str>, Arc<Tracked>>,
     problems: Arc<[Problem]>,
     chores: BTreeMap<Box<str>, Chore>,
+    rhythms: BTreeMap<Box<str>, Schedule>,
     repositories: Arc<[RepositoryShown]>,
     maintenance: BTreeMap<Box<str>, OperationRecord>,
     clock_moved_back: Option<(Timestamp, Timestamp)>,
@@ -73,6 +75,8 @@ pub struct Daemon {
     pub problems: Arc<[Problem]>,
     /// Housekeeping.
     pub chores: BTreeMap<Box<str>, Chore>,
+    /// How often each of those jobs should run.
+    pub rhythms: BTreeMap<Box<str>, Schedule>,
     /// The repositories in force, by name.
     pub repositories: Vec<RepositoryShown>,
     /// From when to when the clock went back, if it did since the start.
@@ -83,6 +87,23 @@ pub struct Daemon {
     pub restrictions: Arc<[String]>,
     /// How many notices no channel has taken yet.
     pub notices_waiting: u64,
+}
+
+impl Daemon {
+    /// A job that has not run this long after it was due is overdue. The scheduler stays silent for as
+    /// long as a clock was set back; an hour is the commonest such step.
+    const OVERDUE_MS: i64 = 2 * 3_600_000;
+
+    /// Returns the housekeeping jobs that should have run and did not, each with when it was due. One
+    /// that never ran counts from the daemon's start.
+    pub fn overdue(&self, now: Timestamp) -> Vec<(&str, Timestamp)> {
+        let Some(started_at) = self.started_at else { return Vec::new() };
+        let due = |job: &str, schedule: &Schedule| {
+            let last_at = self.chores.get(job).map_or(started_at, |chore| chore.at.max(started_at));
+            schedule.next_after(last_at).filter(|due_at| now.since(*due_at) > Daemon::OVERDUE_MS)
+        };
+        self.rhythms.iter().filter_map(|(job, schedule)| Some((&**job, due(job, schedule)?))).collect()
+    }
 }
 
 impl Shown {
@@ -123,6 +144,7 @@ impl View {
             policies: shown.policies.len(),
             problems: shown.problems.clone(),
             chores: shown.chores.clone(),
+            rhythms: shown.rhythms.clone(),
             repositories: shown.repositories(),
             clock_moved_back: shown.clock_moved_back,
             safe_mode: shown.safe_mode.clone(),
@@ -174,6 +196,11 @@ impl View {
         self.write().chores.insert(job.into(), Chore { at, trouble });
     }
 
+    /// Says how often each housekeeping job should run.
+    pub fn set_rhythms(&self, rhythms: BTreeMap<Box<str>, Schedule>) {
+        self.write().rhythms = rhythms;
+    }
+
     pub(super) fn set_restrictions(&self, restrictions: Arc<[String]>) {
         self.write().restrictions = restrictions;
     }
@@ -210,5 +237,25 @@ impl View {
 
     fn write(&self) -> RwLockWriteGuard<'_, Shown> {
         self.shown.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::time::Span;
+
+    #[test]
+    fn a_chore_that_stopped_is_found_without_the_scheduler() {
+        let hourly = Schedule::interval(Span::parse("1h").expect("a span"));
+        let hour = |hours: i64| Timestamp::from_seconds(hours * 3600);
+        let view = View::default();
+        view.set_rhythms(["backup", "trim"].map(|job| (job.into(), hourly.clone())).into());
+        view.set_chore("trim", hour(109), None);
+        assert_eq!(view.daemon().overdue(hour(110)), [], "nothing has started yet");
+        view.set_installation("i", hour(100));
+        assert_eq!(view.daemon().overdue(hour(110)), [("backup", hour(101))]);
+        view.set_installation("i", hour(109));
+        assert_eq!(view.daemon().overdue(hour(110)), []);
     }
 }

@@ -54,6 +54,9 @@ pub struct DaemonBody {
     pub clock_moved_back: Option<ClockMovedBack>,
     /// When each housekeeping job last ran.
     pub housekeeping: Vec<ChoreBody>,
+    /// Jobs of it that should have run and did not.
+    #[serde(default)]
+    pub overdue: Vec<OverdueBody>,
     /// The repositories, and how they are looked after.
     #[serde(default)]
     pub repositories: Vec<RepositoryBody>,
@@ -79,6 +82,15 @@ pub struct ChoreBody {
     pub time: i64,
     /// What went wrong, if anything did.
     pub trouble: Option<String>,
+}
+
+/// A housekeeping job that should have run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OverdueBody {
+    /// Which.
+    pub job: String,
+    /// When.
+    pub due: i64,
 }
 
 /// What is wrong with a file.

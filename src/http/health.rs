@@ -23,7 +23,7 @@ pub async fn health(axum::extract::State(shared): State) -> (StatusCode, Json<He
     let daemon = shared.api.view.daemon();
     let policies = shared.api.view.policies(&[]);
     let critical = critical(&daemon, now);
-    let mut warnings = warnings(&daemon);
+    let mut warnings = warnings(&daemon, now);
     warnings.extend(policies.iter().flat_map(|tracked| of_policy(tracked)));
 
     let (code, status) = match (critical.is_empty(), warnings.is_empty()) {
@@ -58,7 +58,7 @@ fn critical(daemon: &Daemon, now: Moment) -> Vec<String> {
     reasons
 }
 
-fn warnings(daemon: &Daemon) -> Vec<String> {
+fn warnings(daemon: &Daemon, now: Moment) -> Vec<String> {
     let problems = daemon.problems.iter().map(|problem| format!("{}: {}", problem.file.display(), problem.message));
     let chores = daemon.chores.iter().filter_map(|(job, chore)| {
         let trouble = chore.trouble.as_ref()?;
@@ -69,7 +69,9 @@ fn warnings(daemon: &Daemon) -> Vec<String> {
         let failed = end.outcome == OperationOutcome::Failed;
         failed.then(|| format!("maintenance of repository {}: {}", shown.name, end.message))
     });
-    problems.chain(chores).chain(repositories).collect()
+    let overdue = daemon.overdue(now.wall).into_iter();
+    let overdue = overdue.map(|(job, due_at)| format!("housekeeping {job} was due at {due_at} and did not run"));
+    problems.chain(chores).chain(overdue).chain(repositories).collect()
 }
 
 fn of_policy(tracked: &Tracked) -> Vec<String> {

@@ -18,9 +18,9 @@ use crate::lifecycle::time::{Moment, Timestamp};
 use crate::roster::Problem;
 
 use super::body::{
-    AuditLine, ChoreBody, ClockMovedBack, ConditionBody, DaemonBody, ExecutionBody, InfoBody, LastGoodBody, PaceBody,
-    PlanBody, PolicyBody, PolicyExplained, ProblemBody, ProgressBody, RetryBody, RunRecordBody, SkipBody, SnapshotBody,
-    SnapshotsBody, TriggerBody, VerdictBody, WorkflowExplained,
+    AuditLine, ChoreBody, ClockMovedBack, ConditionBody, DaemonBody, ExecutionBody, InfoBody, LastGoodBody,
+    OverdueBody, PaceBody, PlanBody, PolicyBody, PolicyExplained, ProblemBody, ProgressBody, RetryBody, RunRecordBody,
+    SkipBody, SnapshotBody, SnapshotsBody, TriggerBody, VerdictBody, WorkflowExplained,
 };
 
 /// What is wrong, by file, so that explaining many policies does not search all of it for each.
@@ -63,10 +63,16 @@ pub fn daemon(view: &View, daemon: &Daemon, now: Moment) -> DaemonBody {
             .iter()
             .map(|(job, chore)| ChoreBody { job: job.clone(), time: chore.at.millis(), trouble: chore.trouble.clone() })
             .collect(),
+        overdue: overdue(daemon, now),
         // Whoever looks after them says how far that is.
         repositories: Vec::new(),
         problems: unattached,
     }
+}
+
+fn overdue(daemon: &Daemon, now: Moment) -> Vec<OverdueBody> {
+    let overdue = daemon.overdue(now.wall).into_iter();
+    overdue.map(|(job, due_at)| OverdueBody { job: job.to_owned(), due: due_at.millis() }).collect()
 }
 
 fn unattached(view: &View, problems: &[Problem]) -> Vec<ProblemBody> {
