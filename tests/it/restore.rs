@@ -5,15 +5,18 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
-use snapkeep::drivers::{Call, ProgressSink, RestoreOrder, Restored};
+use serde_json::json;
+use snapkeep::drivers::{Call, Created, ProgressSink, RestoreOrder, Restored, registry};
 use snapkeep::lifecycle::snapshot::Snapshot;
 use snapkeep::lifecycle::workflow::{Fault, FaultKind};
 use tokio::sync::Notify;
 
-use crate::driver_contract::{Fixture, call, create, files, target};
+use crate::driver_contract::{Fixture, call, create, files, order, target};
 use crate::files::{fill, tree};
 use crate::support::skips::not_tested;
+use crate::upkeep::noise;
 
 async fn made(fixture: &Fixture) -> Snapshot {
     create(fixture, "a-1").await.expect("made").snapshot
@@ -74,6 +77,27 @@ async fn no_link_leads_a_restore_out_of_its_directory() {
     let fault = fixture.driver.restore(&order, &call()).await.expect_err("it would lead elsewhere");
     assert!(fault.message.contains("is a link"), "{fault:?}");
     assert_eq!(fs::read_dir(&elsewhere).expect("there").count(), 0);
+}
+
+/// What is given back is larger than all the memory the process may have, libraries and stacks included.
+#[tokio::test]
+async fn a_restore_gives_back_more_than_fits_into_its_memory() {
+    let fixture = files();
+    for number in 0..6 {
+        noise(&fixture.source().join(format!("page-{number}")), number, 50_000_000);
+    }
+    let patient = Call { time_max: Duration::from_secs(300), ..call() };
+    let Created::Ended(made) = fixture.driver.create(&order(&fixture, "a-1"), &patient).await.expect("made") else {
+        panic!("this driver does not go on by itself")
+    };
+    let settings = json!({"path": fixture.repository(), "memory_max": "256MiB"});
+    let program = Path::new(env!("CARGO_BIN_EXE_snapkeep"));
+    let small = registry::open("files", settings.as_object().expect("a table"), fixture.folder.path(), program);
+    let to = fixture.folder.path().join("back");
+    let order = RestoreOrder { target: target(&made.snapshot), to: to.clone(), include: vec![], overwrite: false };
+    let restored = small.expect("good settings").restore(&order, &patient).await.expect("restored");
+    assert!(restored.bytes > 256 << 20, "{restored:?}");
+    assert_eq!(tree(&back(&fixture, &to)), tree(&fixture.source()));
 }
 
 #[tokio::test]

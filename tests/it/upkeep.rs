@@ -58,7 +58,7 @@ async fn verify(fixture: &Fixture, snapshot: &Snapshot, percent: u8) -> Result<V
 }
 
 /// Writes a file that can be neither compressed nor deduplicated.
-fn noise(path: &Path, seed: u64, bytes: usize) {
+pub fn noise(path: &Path, seed: u64, bytes: usize) {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut words = Vec::with_capacity(bytes);
     while words.len() < bytes {

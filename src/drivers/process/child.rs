@@ -108,7 +108,10 @@ impl Worker {
         };
         // From here on an error drops the worker, and with it the process.
         let worker = Worker { child: Some(child), endings, group, grace: limits.grace };
-        limit(group, Resource::As, limits.memory_bytes_max)?;
+        // What it writes to and nobody else sees, which is what memory is used up by. Address space alone is
+        // mostly set aside and never used; its own limit catches what is shared.
+        limit(group, Resource::Data, limits.memory_bytes_max)?;
+        limit(group, Resource::As, limits.memory_bytes_max.saturating_mul(ADDRESS_SPACE_FACTOR))?;
         // A core would hold keys and other people's data.
         limit(group, Resource::Core, 0)?;
         Ok((worker, Pipes { stdin, stdout, stderr }))
@@ -188,6 +191,9 @@ impl Drop for Worker {
         }
     }
 }
+
+/// Allocators and runtimes set aside several times what they use.
+const ADDRESS_SPACE_FACTOR: u64 = 4;
 
 fn limit(pid: Pid, resource: Resource, max: u64) -> io::Result<()> {
     let both = Rlimit { current: Some(max), maximum: Some(max) };

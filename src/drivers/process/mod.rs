@@ -46,7 +46,7 @@ pub(super) use interrupt::Interruption;
 /// What a driver process may use.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Address space of each of its processes.
+    /// Memory of its own, of each of its processes; four times that in address space.
     pub memory_bytes_max: u64,
     /// One line of output.
     pub line_bytes_max: usize,
@@ -63,7 +63,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            // Room for a restore of a few GiB by the embedded driver, which holds what it reads.
+            // Many times what the embedded driver needs, and enough for one that holds an index.
             memory_bytes_max: 4 << 30,
             // A snapshot with every label a repository allows is a tenth of that.
             line_bytes_max: 256 << 10,
