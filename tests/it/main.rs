@@ -16,6 +16,7 @@ mod http;
 mod journal_contract;
 mod journal_format;
 mod machines;
+mod peers_chunks;
 mod peers_restic;
 mod policy_problems;
 mod process_host;
