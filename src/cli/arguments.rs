@@ -1,8 +1,12 @@
 //! What may be typed.
 
+mod keys;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use keys::KeyCommand;
 
 /// Shown below every help.
 const EXIT_CODES: &str = "\
@@ -82,6 +86,10 @@ pub enum Command {
         /// Policies, with * and ?; all when none is named
         #[arg(value_name = "NAME")]
         names: Vec<String>,
+
+        /// All snapshots of this repository, whoever made them; works without the daemon
+        #[arg(long, value_name = "NAME", conflicts_with = "names")]
+        repository: Option<String>,
     },
 
     /// Show what a deletion run would keep and delete, and why; deletes nothing
@@ -152,6 +160,16 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: JournalCommand,
+    },
+
+    /// Show, add, replace and remove the keys of a repository, and print its recovery sheet
+    ///
+    /// Works without the daemon. Without a key nobody can read the snapshots of a repository that
+    /// encrypts them; any one of its keys is enough.
+    Key {
+        /// What to do.
+        #[command(subcommand)]
+        command: KeyCommand,
     },
 
     /// Test a program that speaks the driver protocol

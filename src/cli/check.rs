@@ -9,6 +9,13 @@ use super::setup::{self, ConfigChoice, Loaded};
 pub fn check(choice: &ConfigChoice, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let Loaded { roster, problems } = setup::load(choice);
     let zones = setup::zone_differences(&roster);
+    let notes: Vec<(&str, String)> = roster
+        .repositories
+        .values()
+        .flat_map(|repository| {
+            repository.driver.notes(&repository.name).into_iter().map(|note| (&*repository.name, note))
+        })
+        .collect();
     let errors = problems.iter().filter(|problem| problem.severity == "error").count();
     let warnings = problems.len() - errors;
     let exit = match (errors, warnings) {
@@ -25,6 +32,7 @@ pub fn check(choice: &ConfigChoice, out: &mut Out<'_>) -> Result<Exit, Failure> 
             "repositories": roster.repositories.keys().map(|name| &**name).collect::<Vec<&str>>(),
             "channels": roster.channels.keys().map(|name| &**name).collect::<Vec<&str>>(),
             "zone_differences": zones,
+            "notes": notes.iter().map(|(repository, note)| json!({"repository": repository, "note": note})).collect::<Vec<_>>(),
         }))?;
         return Ok(exit);
     }
@@ -34,6 +42,11 @@ pub fn check(choice: &ConfigChoice, out: &mut Out<'_>) -> Result<Exit, Failure> 
     }
     for zone in &zones {
         out.line(format!("time zone {}", safe(zone)))?;
+    }
+    // No mistakes: they leave the exit code alone, or a service that checks first would not start.
+    for (repository, note) in &notes {
+        out.line(format!("{} repository {}: {}", out.toned(Tone::Warning, "note:"), safe(repository), safe(note)))?;
+        out.line("")?;
     }
     let tone = match exit {
         Exit::Fine => Tone::Good,

@@ -1,6 +1,6 @@
 //! The command line: a caller like any other. What it shows it asks of the daemon over its socket;
-//! only `check` and `restore` read the configuration themselves, so that they work without one, and
-//! `driver test` needs neither.
+//! only `check`, `restore`, `key` and the list of a repository read the configuration themselves, so that
+//! they work without one, and `driver test` needs neither.
 //!
 //! Every command returns how it ended or why it did not; one place prints that and picks the exit
 //! code. What comes from elsewhere (names, messages) is made safe for a terminal before it is shown.
@@ -12,12 +12,14 @@ mod driver;
 mod explain;
 mod history;
 mod journal;
+mod key;
 pub mod out;
 mod policy;
 mod quickstart;
 mod restore;
 mod run;
 mod setup;
+mod sheet;
 mod snapshots;
 pub mod table;
 pub mod times;
@@ -84,7 +86,8 @@ fn dispatch(arguments: Arguments, out: &mut Out<'_>) -> Result<Exit, Failure> {
         Command::Check => check::check(&choice, out),
         Command::Explain { names } => explain::explain(&client()?, &names, out),
         Command::Policy { command } => policy::policy(&client()?, command, out),
-        Command::Snapshots { names } => snapshots::snapshots(&client()?, &names, out),
+        Command::Snapshots { names: _, repository: Some(name) } => snapshots::of_repository(&choice, &name, out),
+        Command::Snapshots { names, repository: None } => snapshots::snapshots(&client()?, &names, out),
         Command::Plan { name, latest } => snapshots::plan(&client()?, &name, latest, out),
         Command::Restore(order) => restore::restore(&choice, order, out),
         Command::Verify(order) => upkeep::verify(&client()?, order, out),
@@ -92,6 +95,7 @@ fn dispatch(arguments: Arguments, out: &mut Out<'_>) -> Result<Exit, Failure> {
         Command::History { names, workflow, limit } => history::history(&client()?, &names, workflow, limit, out),
         Command::Operations { names, what, limit } => upkeep::operations(&client()?, &names, what, limit, out),
         Command::Journal { command } => journal::journal(&choice, client, command, out),
+        Command::Key { command } => key::key(&choice, command, out),
         Command::Driver { command: DriverCommand::Test(order) } => driver::test(order, out),
         Command::Driver { command: DriverCommand::Files } => {
             Err(Failure::new(Exit::Usage, "a worker is a process of its own"))

@@ -234,3 +234,20 @@ fn is_unsafe(character: char) -> bool {
         || ('\u{202a}'..='\u{202e}').contains(&character)
         || ('\u{2066}'..='\u{2069}').contains(&character)
 }
+
+/// Returns a path as a shell takes it.
+pub fn quoted(path: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@".contains(c);
+    if path.chars().all(is_plain) { path.to_string() } else { format!("'{}'", path.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_with_blanks_is_quoted_for_the_shell() {
+        assert_eq!(quoted("./target/release/snapkeep"), "./target/release/snapkeep");
+        assert_eq!(quoted("/a b/it's"), "'/a b/it'\\''s'");
+    }
+}

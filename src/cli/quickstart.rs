@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::http::body::{ExecutionBody, ExplainBody, PolicyExplained};
 
 use super::client::Client;
-use super::out::{Exit, Failure, Out, safe};
+use super::out::{Exit, Failure, Out, quoted, safe};
 use super::setup::{self, ConfigChoice};
 use super::times::Times;
 use crate::clock;
@@ -130,8 +130,8 @@ fn repository_text(folder: &Path) -> String {
     format!(
         "\
 # Where snapshots are kept: deduplicated and encrypted, in restic's format.
-# Its key, repository.key beside it, is made at first use. Without it the snapshots cannot be read:
-# keep a copy elsewhere.
+# Its key, repository.key beside it, is made at first use. Without it nobody can read the snapshots:
+# `snapkeep key sheet` prints what to keep elsewhere.
 driver = \"files\"
 path = {path}
 "
@@ -187,13 +187,14 @@ fn introduce(path: &Path, settings: &Path, is_new: bool, out: &mut Out<'_>) -> R
     out.line(format!("  settings and policy   {}", shown(folder)))?;
     out.line(format!("  snapshots             {}", shown(&folder.join("repository"))))?;
     out.line(format!("  their key             {}", shown(&folder.join("repository.key"))))?;
-    out.line("The key is made with the first snapshot, at the next full minute.")?;
-    out.line("Save a copy of it elsewhere: without it the snapshots cannot be read.")?;
+    out.line("The key is made with the first snapshot, at the next full minute. Without it nobody can read")?;
+    out.line("the snapshots: `key sheet` below prints what to keep away from this machine.")?;
     out.line("")?;
     out.line("In a second terminal, in this directory:")?;
     out.line(format!("  {command} {config} explain"))?;
     out.line(format!("  {command} {config} snapshots"))?;
     out.line(format!("  {command} {config} restore SNAPSHOT --to restored"))?;
+    out.line(format!("  {command} {config} key sheet"))?;
     out.line("Ctrl-C ends it; the same command goes on later.")?;
     out.line("")
 }
@@ -208,12 +209,6 @@ fn command() -> String {
         None => program.display().to_string(),
     };
     quoted(&path)
-}
-
-/// Returns a path as a shell takes it.
-fn quoted(path: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@".contains(c);
-    if path.chars().all(is_plain) { path.to_string() } else { format!("'{}'", path.replace('\'', "'\\''")) }
 }
 
 /// Prints a line for every run that settles, until told that it is over.
@@ -305,11 +300,5 @@ mod tests {
         assert!(!write_files(&folder, Path::new("/srv/a \"b\"")).expect("again"));
         assert_eq!(fs::read_to_string(folder.join("snapkeep.toml")).expect("there"), "# mine\n");
         assert!(write_files(&folder, Path::new("/srv/other")).is_err());
-    }
-
-    #[test]
-    fn a_path_with_blanks_is_quoted_for_the_shell() {
-        assert_eq!(quoted("./target/release/snapkeep"), "./target/release/snapkeep");
-        assert_eq!(quoted("/a b/it's"), "'/a b/it'\\''s'");
     }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::drivers::{Call, Progress, ProgressSink, RestoreOrder, Restored};
 use crate::lifecycle::plan::Target;
-use crate::lifecycle::snapshot::Status;
+use crate::lifecycle::snapshot::{Listing, Status};
 use crate::lifecycle::workflow::Fault;
 use crate::roster::Repository;
 
@@ -39,14 +39,7 @@ pub fn restore(choice: &ConfigChoice, order: RestoreArguments, out: &mut Out<'_>
     let roster = setup::load(choice).roster;
     let repositories: Vec<Arc<Repository>> = match &repository {
         None => roster.repositories.values().cloned().collect(),
-        Some(name) => match roster.repositories.get(name.as_str()) {
-            Some(repository) => vec![repository.clone()],
-            None => {
-                let known: Vec<&str> = roster.repositories.keys().map(|name| &**name).collect();
-                let message = format!("there is no repository `{name}`");
-                return Err(Failure::new(Exit::Usage, message).hint(format!("there are: {}", known.join(", "))));
-            }
-        },
+        Some(name) => vec![setup::named(&roster, name)?],
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, format!("failed to start: {error}")))?;
@@ -129,7 +122,7 @@ async fn find(repositories: &[Arc<Repository>], snapshot: &str, out: &mut Out<'_
     let names: Vec<&str> = found.iter().map(|found| &*found.repository.name).collect();
     match (names.as_slice(), silent.as_slice()) {
         ([], []) => Err(Failure::new(Exit::Failed, format!("no repository has a snapshot {snapshot}"))
-            .hint("`snapkeep snapshots` lists the snapshots there are")),
+            .hint("`snapkeep snapshots --repository NAME` lists the snapshots there are")),
         ([], silent) => {
             let message = format!("snapshot {snapshot} was not found, and {} could not be asked", silent.join(", "));
             Err(Failure::new(Exit::Failed, message))
@@ -142,7 +135,8 @@ async fn find(repositories: &[Arc<Repository>], snapshot: &str, out: &mut Out<'_
     }
 }
 
-async fn list(repository: &Repository) -> Result<crate::lifecycle::snapshot::Listing, Fault> {
+/// Asks a repository for everything it holds.
+pub async fn list(repository: &Repository) -> Result<Listing, Fault> {
     let call = Call { time_max: LIST_TIME_MAX, progress: ProgressSink::default() };
     match tokio::time::timeout(LIST_TIME_MAX, repository.driver.list(&call)).await {
         Ok(listing) => listing,

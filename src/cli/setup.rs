@@ -16,7 +16,7 @@ use crate::http::body::ProblemBody;
 use crate::http::problem_body;
 use crate::journal::{self, Depth, ErrorKind, OpenError};
 use crate::lifecycle::time::Timestamp;
-use crate::roster::{Entry, Loader, Roster, load_settings};
+use crate::roster::{Entry, Loader, Repository, Roster, load_settings};
 
 use super::out::{Exit, Failure};
 use super::run::start_log;
@@ -56,6 +56,34 @@ pub fn load(choice: &ConfigChoice) -> Loaded {
     let roster = Loader::new(sources, |_, _| None).load(clock::now().wall);
     let problems = roster.problems.iter().map(problem_body).collect();
     Loaded { roster, problems }
+}
+
+/// Returns the repository of this name.
+pub fn repository(choice: &ConfigChoice, name: &str) -> Result<Arc<Repository>, Failure> {
+    named(&load(choice).roster, name)
+}
+
+/// Returns the repository of this name; without a name the only one there is.
+pub fn only_repository(choice: &ConfigChoice, name: Option<&str>) -> Result<Arc<Repository>, Failure> {
+    let roster = load(choice).roster;
+    let usage = |message: &str| Failure::new(Exit::Usage, message);
+    match (name, roster.repositories.len()) {
+        (Some(name), _) => named(&roster, name),
+        (None, 0) => Err(usage("there is no repository").hint("`snapkeep check` tells what is wrong")),
+        (None, 1) => roster.repositories.values().next().cloned().ok_or_else(|| usage("there is no repository")),
+        (None, _) => Err(usage("there are several repositories: name one").hint(there_are(&roster))),
+    }
+}
+
+/// Returns the repository of this name, or says which names there are.
+pub fn named(roster: &Roster, name: &str) -> Result<Arc<Repository>, Failure> {
+    let unknown = || Failure::new(Exit::Usage, format!("there is no repository `{name}`")).hint(there_are(roster));
+    roster.repositories.get(name).cloned().ok_or_else(unknown)
+}
+
+fn there_are(roster: &Roster) -> String {
+    let known: Vec<&str> = roster.repositories.keys().map(|name| &**name).collect();
+    format!("there are: {}", known.join(", "))
 }
 
 /// Returns in a line each where the zones that policies name differ between this system's files,

@@ -3,9 +3,13 @@
 use serde_json::json;
 
 use crate::http::body::{PlanBody, PoliciesBody, SnapshotsBody};
+use crate::lifecycle::snapshot::{Snapshot, label};
+use crate::lifecycle::time::Timestamp;
 
 use super::client::{Client, encode, names_query};
 use super::out::{Exit, Failure, Out, Tone, safe};
+use super::restore;
+use super::setup::{self, ConfigChoice};
 use super::table::{Cell, Table};
 use super::times::bytes;
 
@@ -48,6 +52,53 @@ pub fn snapshots(client: &Client, names: &[String], out: &mut Out<'_>) -> Result
         table.print(out)?;
     }
     Ok(exit)
+}
+
+/// Lists all snapshots of a repository, without the daemon.
+pub fn of_repository(choice: &ConfigChoice, name: &str, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    let repository = setup::repository(choice, name)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, format!("failed to start: {error}")))?;
+    let listing = runtime
+        .block_on(restore::list(&repository))
+        .map_err(|fault| Failure::new(Exit::Failed, format!("failed to list repository {name}: {}", fault.message)))?;
+    let mut listed: Vec<&Snapshot> = listing.snapshots.iter().collect();
+    listed.sort_by_key(|snapshot| (snapshot.taken_at, &snapshot.name));
+    let policy = |snapshot: &Snapshot| snapshot.labels.get(label::POLICY).cloned();
+    if out.json {
+        let shown = listed.into_iter().map(|snapshot| {
+            json!({
+                "name": snapshot.name,
+                "id": snapshot.id,
+                "time": snapshot.taken_at.map(Timestamp::millis),
+                "status": snapshot.status.word(),
+                "size_bytes": snapshot.size_bytes,
+                "policy": policy(snapshot),
+            })
+        });
+        out.value(&json!({ "repository": name, "snapshots": shown.collect::<Vec<_>>() }))?;
+        return Ok(Exit::Fine);
+    }
+    let heading = format!("TAKEN ({})", out.times.zone());
+    let mut table = Table::new(&["SNAPSHOT", &heading, "AGE", "STATUS", "SIZE", "POLICY"]);
+    for snapshot in listed {
+        let at = snapshot.taken_at.map(Timestamp::millis);
+        let status = snapshot.status.word();
+        table.row(vec![
+            Cell::new(&snapshot.name),
+            Cell::new(at.map_or_else(|| "unknown".to_string(), |at| out.times.at(at))),
+            Cell::new(at.map_or_else(|| "-".to_string(), |at| out.times.distance(at))),
+            Cell::new(status).toned(status_tone(status)),
+            Cell::number(snapshot.size_bytes.map_or_else(|| "-".to_string(), bytes)),
+            Cell::new(policy(snapshot).unwrap_or_else(|| "-".to_string())),
+        ]);
+    }
+    if table.is_empty() {
+        out.line("There are no snapshots.")?
+    } else {
+        table.print(out)?
+    }
+    Ok(Exit::Fine)
 }
 
 /// Shows what a deletion run would make of the snapshots there are, or what the latest one did.

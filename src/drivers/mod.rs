@@ -15,6 +15,7 @@
 pub mod conformance;
 pub mod exec;
 pub mod files;
+pub mod keys;
 pub mod null;
 pub mod process;
 pub mod protocol;
@@ -32,6 +33,8 @@ use std::time::Duration;
 use crate::lifecycle::plan::Target;
 use crate::lifecycle::snapshot::{Listing, Snapshot, SnapshotName};
 use crate::lifecycle::workflow::Fault;
+
+use keys::{KeyOrder, KeyReport, Secret};
 
 /// What a call comes to.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
@@ -77,6 +80,28 @@ pub trait Driver: Send + Sync + fmt::Debug {
     /// that it is busy. Only where [`Abilities::maintain`] says so.
     fn maintain<'a>(&'a self, _order: &'a MaintainOrder, _call: &'a Call) -> Reply<'a, Maintained> {
         Box::pin(async move { Err(Fault::permanent("this driver has no maintenance")) })
+    }
+
+    /// Tells which keys open the repository, and changes them. Only a driver that encrypts by itself has
+    /// any. A key never passes through here.
+    fn keys<'a>(&'a self, _order: &'a KeyOrder, _call: &'a Call) -> Reply<'a, KeyReport> {
+        Box::pin(async move { Err(Fault::permanent("this driver keeps no keys")) })
+    }
+
+    /// Reads the key in use, to be given to a person and to nobody else. It reads one file, here and now.
+    fn secret(&self) -> Result<Secret, Fault> {
+        Err(Fault::permanent("this driver keeps no keys"))
+    }
+
+    /// Returns the file that the key in use is read from, for a driver that keeps keys.
+    fn key_file(&self) -> Option<PathBuf> {
+        None
+    }
+
+    /// Returns what is no mistake and may cost dearly one day, in a sentence each, of the repository that
+    /// people call `name`. It may look at files, here and now.
+    fn notes(&self, _name: &str) -> Vec<String> {
+        Vec::new()
     }
 }
 

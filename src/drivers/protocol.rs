@@ -14,6 +14,7 @@ use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::{Fault, FaultKind};
 
 use super::Progress;
+use super::keys::KeyOrder;
 
 /// The version spoken, first in the request and first in the answer.
 pub const VERSION: u32 = 1;
@@ -40,6 +41,8 @@ pub enum Verb {
     Verify,
     /// Give the space back that nothing needs, and look whether the repository holds together.
     Maintain,
+    /// Tell about its keys, and change them. No part of the protocol: only this program asks it, of itself.
+    Keys,
 }
 
 impl Verb {
@@ -55,6 +58,7 @@ impl Verb {
             Verb::Restore => "restore",
             Verb::Verify => "verify",
             Verb::Maintain => "maintain",
+            Verb::Keys => "keys",
         }
     }
 }
@@ -99,6 +103,9 @@ pub struct RequestLine {
     /// How long what nothing needs is kept at least before it is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_ms: Option<u64>,
+    /// What to do about the keys. No part of the protocol, as [`Verb::Keys`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<KeyOrder>,
 }
 
 /// One line a driver process writes.

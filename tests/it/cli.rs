@@ -62,6 +62,7 @@ fn every_command_and_argument_says_what_it_is_for() {
           history     Show what was run, and how it ended, newest first
           operations  Show what maintenance and verification came to, and what of it goes on, newest first
           journal     Check, copy and restore the daemon's journal
+          key         Show, add, replace and remove the keys of a repository, and print its recovery sheet
           driver      Test a program that speaks the driver protocol
 
         Options:
@@ -97,6 +98,10 @@ fn wrong_usage_is_refused_before_anything_is_done() {
         &["operations", "--what", "copy"],
         &["policy", "run"],
         &["quickstart"],
+        &["key", "rotate"],
+        &["key", "add", "a"],
+        &["key", "remove", "a"],
+        &["snapshots", "a", "--repository", "b"],
         &["driver", "test"],
         &["driver", "test", "program"],
         &["driver", "test", "--settings", "--", "program"],

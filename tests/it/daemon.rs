@@ -7,7 +7,7 @@
 mod books;
 mod disk;
 mod kills;
-mod place;
+pub mod place;
 mod upkeep;
 
 use std::fs;

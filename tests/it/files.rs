@@ -48,7 +48,24 @@ pub fn fill(source: &Path) {
     }
 }
 
-/// Returns what a tree holds, each entry as text: kind, mode, owner, time, links, content.
+/// Returns the extended attributes of a path itself, access control lists among them, in order.
+fn attributes(path: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut names = [0; 4096];
+    let length = rustix::fs::llistxattr(path, &mut names).unwrap_or(0);
+    let names = names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    let mut found: Vec<(String, Vec<u8>)> = names
+        .map(|name| {
+            let mut value = vec![0; 64 << 10];
+            let length = rustix::fs::lgetxattr(path, OsStr::from_bytes(name), &mut value).expect("listed");
+            value.truncate(length);
+            (String::from_utf8_lossy(name).into_owned(), value)
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// Returns what a tree holds, each entry as text: kind, mode, owner, time, links, attributes, content.
 pub fn tree(root: &Path) -> BTreeMap<String, String> {
     fn walk(root: &Path, path: &Path, tree: &mut BTreeMap<String, String>) {
         let meta = fs::symlink_metadata(path).expect("there");
@@ -59,15 +76,15 @@ pub fn tree(root: &Path) -> BTreeMap<String, String> {
             format!("link to {:?}", fs::read_link(path).expect("a link"))
         } else if kind.is_fifo() || kind.is_socket() {
             "special".to_owned()
+        } else if kind.is_char_device() || kind.is_block_device() {
+            format!("device {:x}", meta.rdev())
         } else {
             let content = fs::read(path).expect("readable");
             let sum = content.iter().fold(7u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
             format!("file of {} bytes, {sum:x}, {} links", content.len(), meta.nlink())
         };
         let time = format!("{}.{}", meta.mtime(), meta.mtime_nsec());
-        let mut note = [0; 16];
-        let note_len = rustix::fs::lgetxattr(path, "user.note", &mut note).unwrap_or(0);
-        let content = format!("{content}, note {:?}", &note[..note_len]);
+        let content = format!("{content}, attributes {:?}", attributes(path));
         let text = format!("{content}, mode {:o}, {}:{}, {time}", meta.mode(), meta.uid(), meta.gid());
         tree.insert(path.strip_prefix(root).expect("below").to_string_lossy().into_owned(), text);
         if kind.is_dir() {
@@ -412,7 +429,9 @@ async fn a_key_that_was_named_must_be_there_and_be_nobody_elses() {
     assert!(fault.kind == FaultKind::Permanent && fault.message.contains("open to everybody"), "{fault:?}");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).expect("set");
     let made = create(&fixture, "a-1").await.expect("made");
-    assert!(!made.message.expect("told").contains("key"));
+    // What losing it means is told, and nothing of it.
+    let message = made.message.expect("told");
+    assert!(message.contains("my.key nothing in it can be read") && !message.contains("horse"), "{message}");
     fs::rename(fixture.repository(), fixture.folder.path().join("away")).expect("moved");
     let fault = create(&fixture, "b-1").await.expect_err("the repository is gone");
     assert!(fault.message.contains("is a disk not mounted?"), "{fault:?}");

@@ -15,6 +15,7 @@ mod files;
 mod http;
 mod journal_contract;
 mod journal_format;
+mod keys;
 mod machines;
 mod peers_chunks;
 mod peers_restic;

@@ -10,8 +10,17 @@ use crate::driver_contract::{Fixture, call, create, files, list, order, target};
 use crate::files::{fill, tree};
 use crate::support::skips::not_tested;
 
+/// Whether restic is here; says that it is not tested otherwise.
+pub fn restic_is_here(what: &str) -> bool {
+    let is_here = Command::new("restic").arg("version").output().is_ok();
+    if !is_here {
+        not_tested(&format!("{what}, because restic is not installed"));
+    }
+    is_here
+}
+
 /// Runs restic on the fixture's repository and returns what it printed.
-fn restic(fixture: &Fixture, arguments: &[&str]) -> String {
+pub fn restic(fixture: &Fixture, arguments: &[&str]) -> String {
     let output = Command::new("restic")
         .args(["--no-cache", "--json", "--repo"])
         .arg(fixture.repository())
@@ -27,8 +36,7 @@ fn restic(fixture: &Fixture, arguments: &[&str]) -> String {
 
 #[tokio::test]
 async fn restic_reads_checks_and_restores_what_we_wrote() {
-    if Command::new("restic").arg("version").output().is_err() {
-        not_tested("what restic makes of our repositories, because it is not installed");
+    if !restic_is_here("what restic makes of our repositories") {
         return;
     }
     let fixture = files();

@@ -22,7 +22,7 @@ use super::super::protocol::{AmountLine, MaintainResult};
 use super::lock::Lock;
 use super::output::Output;
 use super::repository::{self, Opened};
-use super::{Place, backup};
+use super::{Place, backup, key};
 
 /// The shortest delay: the library's own, and more than a working day for those who do not know our lock.
 pub const DELAY_MS_MIN: u64 = 23 * 3_600_000;
@@ -79,7 +79,13 @@ pub fn maintain(place: &Place, keep_ms: u64, output: &Output) -> Result<Maintain
 
     output.doing("checking the repository", "");
     match check(&opened)? {
-        findings if findings.is_empty() => Ok(result),
+        findings if findings.is_empty() => {
+            if !key::is_saved(place) {
+                let said = result.message.take().map(|message| format!("{message}; ")).unwrap_or_default();
+                result.message = Some(format!("{said}nobody was given its key yet: `snapkeep key sheet` prints it"));
+            }
+            Ok(result)
+        }
         findings => Err(unsound(&findings)),
     }
 }
@@ -142,7 +148,7 @@ fn sweep_unfinished(place: &Place) -> Result<(), Fault> {
         name.strip_suffix(UNFINISHED).is_some_and(repository::is_id)
     };
     let mut folders = folders_of_packs(place)?;
-    folders.extend(["index", "snapshots"].map(|name| place.path.join(name)));
+    folders.extend(["index", "keys", "snapshots"].map(|name| place.path.join(name)));
     for path in folders.iter().map(|folder| files(folder)).collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
         if is_unfinished(&path) {
             fs::remove_file(&path).map_err(|error| unusable(&path, &error))?;

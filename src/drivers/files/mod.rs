@@ -4,6 +4,7 @@
 //! driver = "files"
 //! path = "/srv/backup"                  # the repository; made at first use
 //! key_file = "/etc/snapkeep/backup.key" # default: PATH.key beside the repository, made at first use
+//! key_credential = "backup"             # or a systemd credential of the daemon's unit
 //! memory_max = "4GiB"
 //! prune_delay = "23h"                   # how long what nothing needs is kept before it is removed
 //! ```
@@ -14,7 +15,9 @@
 //! and opens that process as a driver; the other half is [`worker`].
 
 mod backup;
+mod driver;
 mod key;
+mod keyring;
 mod lock;
 mod maintain;
 mod output;
@@ -33,11 +36,14 @@ use rustic_core::{Excludes, LocalSource, LocalSourceFilterOptions, LocalSourceSa
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::process::{self, Limits, ProcessDriver, Program};
+use super::process::{Limits, ProcessDriver, Program};
 use super::settings::{SettingProblem, Settings};
 use super::{Abilities, Driver};
 
 pub use worker::worker_main;
+
+/// Where systemd tells a service the directory of its credentials.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 /// Key derivation alone takes 130 MB; below this nothing would ever succeed.
 const MEMORY_BYTES_MIN: u64 = 256 << 20;
@@ -51,6 +57,9 @@ struct Place {
     /// The key, if it was named. One that was not is beside the repository and may be made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key_file: Option<PathBuf>,
+    /// The credential that the key was named as. Without `key_file` the daemon was given none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_credential: Option<String>,
     /// How long what nothing needs is kept before it is removed, if that was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     prune_delay_ms: Option<u64>,
@@ -82,6 +91,7 @@ pub fn open(table: &Map<String, Value>, base: &Path, program: &Path) -> Result<A
     let mut settings = Settings::new(table);
     let path = settings.required_text("path").map(|path| resolved(base, path));
     let key_file = settings.text("key_file").map(|path| resolved(base, path));
+    let key_credential = settings.text("key_credential").map(str::to_owned);
     let memory_max = settings.bytes("memory_max");
     let prune_delay_ms = settings.span("prune_delay").and_then(|span| u64::try_from(span.millis()).ok());
     if let Some(path) = &path
@@ -94,6 +104,16 @@ pub fn open(table: &Map<String, Value>, base: &Path, program: &Path) -> Result<A
     {
         let problem = SettingProblem::new("key_file", "key_file lies inside of the repository");
         settings.problem(problem.hint("whoever has the repository would have its key"));
+    }
+    if let Some(name) = &key_credential {
+        if key_file.is_some() {
+            let problem = SettingProblem::new("key_credential", "key_file and key_credential are both given");
+            settings.problem(problem.hint("the key is in one place: a file, or a credential of the daemon's unit"));
+        }
+        if name.contains('/') || name == "." || name == ".." {
+            let problem = SettingProblem::new("key_credential", "key_credential is not the name of a credential");
+            settings.problem(problem.hint("write NAME of LoadCredential=NAME:FILE in the daemon's unit"));
+        }
     }
     if memory_max.is_some_and(|bytes| bytes < MEMORY_BYTES_MIN) {
         settings.problem(SettingProblem::new(
@@ -113,7 +133,12 @@ pub fn open(table: &Map<String, Value>, base: &Path, program: &Path) -> Result<A
     }
     let problems = settings.finish();
     let (Some(path), true) = (path, problems.is_empty()) else { return Err(problems) };
-    let repository = match serde_json::to_value(Place { path, key_file, prune_delay_ms }) {
+    // The worker's environment is empty, so it is told the path; whether anything is there is for it to see.
+    let directory = std::env::var_os(CREDENTIALS).map(PathBuf::from).filter(|directory| directory.is_absolute());
+    let loaded = |name: &String| Some(resolved(directory.as_deref()?, name));
+    let key_file = key_file.or_else(|| key_credential.as_ref().and_then(loaded));
+    let place = Place { path, key_file, key_credential, prune_delay_ms };
+    let repository = match serde_json::to_value(&place) {
         Ok(Value::Object(repository)) => repository,
         // Paths that came as JSON go back as JSON.
         Ok(_) | Err(_) => return Err(vec![SettingProblem::new("path", "path is not a text")]),
@@ -131,7 +156,8 @@ pub fn open(table: &Map<String, Value>, base: &Path, program: &Path) -> Result<A
     // One writer at a time: the format has no lock that we could rely on.
     let abilities =
         Abilities { cancel: false, restore: true, restore_beside: true, verify: true, maintain: true, effects_max: 1 };
-    Ok(process::shared(ProcessDriver::new(program, repository, abilities, limits)))
+    let process = ProcessDriver::new(program, repository, abilities, limits);
+    Ok(Arc::new(driver::Files { place, process }))
 }
 
 /// Checks `paths`, `exclude` and `one_file_system`.

@@ -15,10 +15,14 @@ use rustic_core::{
 
 use crate::lifecycle::workflow::Fault;
 
+use super::super::keys::Secret;
 use super::super::protocol::{SnapshotLine, StatusWord};
 use super::lock::Lock;
 use super::output::{Bars, Output};
 use super::{Place, key, tags};
+
+/// By whom keys are said to be made.
+pub const USER: &str = "snapkeep";
 
 /// An opened repository.
 pub type Opened = Repository<OpenStatus>;
@@ -40,19 +44,22 @@ pub enum Finding {
 pub fn find(place: &Place) -> Result<Finding, Fault> {
     let here = place.path.display();
     let config = exists(&place.path.join("config"))?;
-    let key_path = key::path(place);
+    let key_path = key::path(place)?;
     let (key, key_new) = (exists(&key_path)?, exists(&key::path_new(place))?);
     let begun = || {
         key::was_begun(place)
             .map_err(|error| Fault::permanent(format!("repository {here} cannot be looked at: {error}")))
     };
-    match (config, key, place.key_file.is_some()) {
+    let missing = |what: String| {
+        // One that was never loaded is missing in a directory of others.
+        let hint = place.key_credential.as_deref().map(|name| format!(": {}", key::unit_line(name)));
+        Fault::permanent(format!("{what}{}", hint.unwrap_or_default()))
+    };
+    match (config, key, !key::is_ours(place)) {
         (true, true, _) => Ok(Finding::Ready),
         (true, false, false) if key_new => Ok(Finding::Unnamed),
-        (true, false, _) => {
-            Err(Fault::permanent(format!("key file {} of repository {here} is missing", key_path.display())))
-        }
-        (false, false, true) => Err(Fault::permanent(format!("key file {} does not exist", key_path.display()))),
+        (true, false, _) => Err(missing(format!("key file {} of repository {here} is missing", key_path.display()))),
+        (false, false, true) => Err(missing(format!("key file {} does not exist", key_path.display()))),
         (false, true, named) if !named || begun()? => Err(Fault::permanent(format!(
             "repository {here} is not there although it was begun: is a disk not mounted? (to begin a new one, move {} away)",
             if named { place.beside(".begun") } else { key_path }.display()
@@ -64,24 +71,38 @@ pub fn find(place: &Place) -> Result<Finding, Fault> {
 
 /// Opens a repository that must be there; `None` when it was never begun.
 pub fn open(place: &Place, output: &Output) -> Result<Option<Opened>, Fault> {
-    let key_path = match find(place)? {
-        Finding::Ready => key::path(place),
-        Finding::Unnamed => key::path_new(place),
-        Finding::Nothing | Finding::Begun => return Ok(None),
-    };
-    let key = key::read(&key_path)?;
-    let opened = bare(place, output)?.open(&Credentials::password(key.text())).map_err(|error| {
-        if error.is_incorrect_password() {
-            Fault::permanent(format!(
-                "key file {} does not open repository {}",
-                key_path.display(),
-                place.path.display()
-            ))
-        } else {
-            fault("repository cannot be opened", &error)
+    /// More changes of the keys while one process opens a repository are no changes but a fault.
+    const TRIES_MAX: usize = 3;
+    let mut tries = 1;
+    loop {
+        let key_path = match find(place)? {
+            Finding::Ready => key::path(place)?,
+            Finding::Unnamed => key::path_new(place),
+            Finding::Nothing | Finding::Begun => return Ok(None),
+        };
+        let key = key::read(&key_path)?;
+        let is_last = tries == TRIES_MAX;
+        match unlock(place, &key, output) {
+            Ok(Some(opened)) => return Ok(Some(opened)),
+            // Where it was replaced meanwhile, what was read of it opens nothing any more.
+            Ok(None) if is_last || key::read(&key_path)? == key => {
+                let (key, here) = (key_path.display(), place.path.display());
+                return Err(Fault::permanent(format!("key file {key} does not open repository {here}")));
+            }
+            // Another key may have been removed while it was its turn to be tried.
+            Err(fault) if is_last => return Err(fault),
+            Ok(None) | Err(_) => tries += 1,
         }
-    })?;
-    Ok(Some(opened))
+    }
+}
+
+/// Opens the repository with a key; `None` when it does not open it.
+pub fn unlock(place: &Place, key: &Secret, output: &Output) -> Result<Option<Opened>, Fault> {
+    match bare(place, output)?.open(&Credentials::password(key.text())) {
+        Ok(opened) => Ok(Some(opened)),
+        Err(error) if error.is_incorrect_password() => Ok(None),
+        Err(error) => Err(fault("repository cannot be opened", &error)),
+    }
 }
 
 /// Opens the repository, and begins it where there is none. Returns what the operator must know about
@@ -100,23 +121,22 @@ pub fn open_or_begin(place: &Place, output: &Output, _lock: &Lock) -> Result<(Op
 
 fn begin(place: &Place, output: &Output) -> Result<(Opened, Option<String>), Fault> {
     clear_for_beginning(&place.path)?;
-    let key = match &place.key_file {
-        Some(named) => key::read(named)?,
-        None => key::make(place)?,
-    };
+    let key = if key::is_ours(place) { key::make(place)? } else { key::read(&key::path(place)?)? };
     output.doing("beginning the repository", "");
+    let options = KeyOptions::default().hostname(host()).username(USER.to_owned()).with_created(true);
     let opened = bare(place, output)?
-        .init(&Credentials::password(key.text()), &KeyOptions::default(), &ConfigOptions::default())
+        .init(&Credentials::password(key.text()), &options, &ConfigOptions::default())
         .map_err(|error| fault("repository cannot be begun", &error))?;
     sync(place)?;
-    if place.key_file.is_some() {
+    if key::is_ours(place) {
+        key::name_it(place)?;
+    } else {
         key::remember_begun(place)?;
-        return Ok((opened, None));
     }
-    key::name_it(place)?;
     let news = format!(
-        "a new repository was begun; without its key {} nothing in it can be read: keep a copy of the key elsewhere",
-        key::path(place).display()
+        "a new repository was begun; without its key {} nothing in it can be read, by anybody: `snapkeep key sheet` \
+         prints what to keep elsewhere",
+        key::path(place)?.display()
     );
     output.tell(&news);
     Ok((opened, Some(news)))
@@ -198,6 +218,11 @@ pub fn snapshots<S: Open>(place: &Place, opened: &Repository<S>) -> Result<Vec<S
         return Err(Fault::incomplete("snapshots came or went while they were listed"));
     }
     Ok(all)
+}
+
+/// Returns what this machine is called.
+pub fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Whether a text is the identity of a file in a repository.

@@ -22,6 +22,7 @@ fn configured(table: Value) -> Result<Value, Vec<String>> {
 #[test]
 fn settings_are_checked_when_the_repository_is_opened() {
     assert!(opened(json!({"path": "/srv/backup"})).is_ok());
+    assert!(opened(json!({"path": "/srv/backup", "key_credential": "backup"})).is_ok());
     assert!(opened(json!({"path": "repo", "key_file": "repo.key", "memory_max": "1GiB"})).is_ok());
     let cases = [
         (json!({}), "path: path is missing"),
@@ -31,6 +32,16 @@ fn settings_are_checked_when_the_repository_is_opened() {
         (
             json!({"path": "/a", "key_file": "/b/../a/key"}),
             "key_file: key_file lies inside of the repository (whoever has the repository would have its key)",
+        ),
+        (
+            json!({"path": "/a", "key_file": "/b", "key_credential": "c"}),
+            "key_credential: key_file and key_credential are both given (the key is in one place: a file, or a \
+             credential of the daemon's unit)",
+        ),
+        (
+            json!({"path": "/a", "key_credential": "../c"}),
+            "key_credential: key_credential is not the name of a credential (write NAME of LoadCredential=NAME:FILE in \
+             the daemon's unit)",
         ),
         (
             json!({"path": "/a", "memory_max": "1MiB"}),

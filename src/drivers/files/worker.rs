@@ -20,7 +20,7 @@ use super::super::protocol::{
 };
 use super::lock::{self, Lock};
 use super::output::Output;
-use super::{Config, Place, backup, maintain, repository, restore, verify};
+use super::{Config, Place, backup, keyring, maintain, repository, restore, verify};
 
 /// Thousands of paths and patterns; a request that is longer was not written by our daemon.
 const REQUEST_BYTES_MAX: u64 = 16 << 20;
@@ -107,6 +107,7 @@ fn answer(request: RequestLine, output: &Output) -> Result<Value, Fault> {
             let keep_ms = needed("keep_ms", request.keep_ms)?;
             result(&maintain::maintain(&place, keep_ms, output)?)
         }
+        Verb::Keys => result(&keyring::answer(&place, &needed("keys", request.keys.clone())?, output)?),
         Verb::Abilities | Verb::Cancel => Err(Fault::permanent("what is being made is stopped by ending its process")),
     }
 }

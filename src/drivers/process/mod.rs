@@ -29,6 +29,7 @@ use crate::lifecycle::plan::Target;
 use crate::lifecycle::snapshot::{Listing, SnapshotName};
 use crate::lifecycle::workflow::Fault;
 
+use super::keys::{KeyOrder, KeyReport};
 use super::protocol::{
     AbilitiesResult, AmountLine, CreateResult, DescribeResult, DoneResult, ListResult, MaintainResult, RequestLine,
     RestoreResult, SnapshotLine, VERSION, Verb, VerifyResult,
@@ -158,7 +159,14 @@ impl ProcessDriver {
             repository: self.repository.clone(),
             read_data_percent: None,
             keep_ms: None,
+            keys: None,
         }
+    }
+
+    /// Asks about keys. Only of a program that is this one.
+    pub(super) async fn ask_keys(&self, order: &KeyOrder, call: &Call) -> Result<KeyReport, Fault> {
+        let request = RequestLine { keys: Some(order.clone()), ..self.request(Verb::Keys, call) };
+        self.answer(request, call).await
     }
 
     /// Asks, and reads the result as the verb's form.

@@ -125,6 +125,26 @@ impl Writes {
         }
         count
     }
+
+    /// Returns what got its name (`+name`) and what was removed (`-name`) since the last look, in order.
+    pub fn named(&self) -> Vec<String> {
+        let mut named = Vec::new();
+        while readable(&self.events, Duration::ZERO) {
+            let mut space = [std::mem::MaybeUninit::uninit(); 4096];
+            let mut events = inotify::Reader::new(&self.events, &mut space);
+            // Each may be the last of what was read at once.
+            while let Ok(event) = events.next() {
+                let name = event.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                if event.events().contains(inotify::ReadFlags::MOVED_TO) {
+                    named.push(format!("+{name}"));
+                } else if event.events().contains(inotify::ReadFlags::DELETE) {
+                    named.push(format!("-{name}"));
+                }
+            }
+        }
+        named
+    }
+
     /// Waits until something is written.
     pub fn first(&self) {
         let began = Instant::now();
