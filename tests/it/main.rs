@@ -8,6 +8,7 @@
 mod architecture;
 mod cli;
 mod daemon;
+mod docs;
 mod driver_conformance;
 mod driver_contract;
 mod driver_fuzz;

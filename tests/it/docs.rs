@@ -1,0 +1,177 @@
+//! What the documentation tells people to type works, word for word.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use snapkeep::clock;
+use snapkeep::journal::{FILE, Journal};
+
+use crate::daemon::place::Place;
+use crate::driver_contract::{Fixture, call, create, files};
+use crate::files::tree;
+use crate::peers_restic::restic_is_here;
+
+/// Returns the commands of a page, block by block.
+fn blocks(page: &str) -> Vec<String> {
+    page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+/// What the page names, and what stands for it here.
+struct Stand {
+    place: Place,
+    fixture: Fixture,
+    names: BTreeMap<&'static str, PathBuf>,
+    snapshot: String,
+    id: String,
+}
+
+impl Stand {
+    async fn new() -> Stand {
+        let (place, fixture) = (Place::new(), files());
+        for file in ["policies.d/every.toml", "repositories.d/store.toml"] {
+            fs::remove_file(place.path(file)).expect("there");
+        }
+        let repository = fixture.repository();
+        place.write("repositories.d/local.toml", &format!("driver = \"files\"\npath = {repository:?}\n"));
+        let made = create(&fixture, "wiki-1").await.expect("made").snapshot;
+        for folder in ["work", "rescue", "tmp"] {
+            fs::create_dir(place.path(folder)).expect("made");
+        }
+        copy(&repository, &place.path("rescue/snapkeep"));
+        // A journal of another machine, as a disk that is left of one would have it.
+        let elsewhere = place.path("elsewhere");
+        fs::create_dir(&elsewhere).expect("made");
+        drop(Journal::open(&elsewhere, clock::now()).expect("a journal"));
+        let journal = rusqlite::Connection::open(elsewhere.join(FILE)).expect("opened");
+        let other = "update instance set machine = 'ffffffffffffffffffffffffffffffff'";
+        journal.execute(other, []).expect("changed");
+        let copy_of_it = place.path("rescue/journal.db");
+        journal.execute("vacuum into ?1", [copy_of_it.to_str().expect("UTF-8")]).expect("copied");
+        let names = [
+            ("/var/backups/snapkeep.key", fixture.folder.path().join("repository.key")),
+            ("/var/backups/snapkeep", repository),
+            ("/srv/wiki", fixture.source()),
+            ("/etc/snapkeep", place.path("")),
+            ("/mnt/rescue", place.path("rescue")),
+            ("/tmp/", place.path("tmp/")),
+        ];
+        Stand { place, fixture, names: names.into(), snapshot: made.name, id: made.id }
+    }
+
+    /// Returns the command as it is to be typed here.
+    fn here(&self, block: &str) -> String {
+        // In reverse order the longer of two that begin alike comes first.
+        let mut text = block.replace("SNAPSHOT", &self.snapshot).replace("ID", &self.id);
+        // In two steps: what stands for one name may hold another.
+        for (number, name) in self.names.keys().rev().enumerate() {
+            text = text.replace(name, &format!("\u{1}{number}\u{1}"));
+        }
+        for (number, path) in self.names.values().rev().enumerate() {
+            text = text.replace(&format!("\u{1}{number}\u{1}"), path.to_str().expect("UTF-8"));
+        }
+        text
+    }
+
+    /// Types a block of commands; `typed` is what a person types then.
+    fn run(&self, block: &str, typed: &str) -> String {
+        let script = self.here(block);
+        let programs = Path::new(env!("CARGO_BIN_EXE_snapkeep")).parent().expect("a folder").display();
+        let path = format!("{programs}:{}", std::env::var("PATH").unwrap_or_default());
+        let mut shell = Command::new("sh")
+            .args(["-euc", &script])
+            .env("PATH", path)
+            .env("HOME", self.place.path("tmp"))
+            .env("SNAPKEEP_CONFIG", self.place.path("snapkeep.toml"))
+            .current_dir(self.place.path("work"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        // Most commands read nothing, and may have ended by now.
+        let _ = shell.stdin.take().expect("piped").write_all(typed.as_bytes());
+        let output = shell.wait_with_output().expect("it ends");
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{script}\n{said}");
+        said
+    }
+
+    /// Whether what was kept is there, whole.
+    fn is_back_in(&self, folder: &str) {
+        let source = self.fixture.source();
+        let back = self.place.path("tmp").join(folder).join(source.strip_prefix("/").expect("absolute"));
+        assert_eq!(tree(&back), tree(&source), "{folder}");
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(copied.expect("cp runs").success());
+}
+
+#[tokio::test]
+async fn every_command_on_the_page_about_getting_data_back_does_what_it_says() {
+    if !restic_is_here("the commands of docs/getting-data-back.md") {
+        return;
+    }
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/getting-data-back.md")).expect("a page");
+    let mut stand = Stand::new().await;
+    let key = fs::read_to_string(stand.fixture.folder.path().join("repository.key")).expect("a key");
+    let blocks = blocks(&page);
+    let mut said = String::new();
+    for block in &blocks {
+        let needs_daemon = block.contains("accept-machine");
+        if needs_daemon {
+            stand.place.start();
+            stand.place.until("the daemon", |body| body["policies"].as_array().map(|_| ()));
+        }
+        said.push_str(&stand.run(block, &key));
+        if needs_daemon {
+            assert_eq!(stand.place.stop(), Some(0));
+        }
+    }
+    assert!(blocks.len() >= 12, "{blocks:#?}");
+    // Every command in a line of its own is in a block: nothing is told that was not run.
+    let told = page.lines().filter(|line| line.starts_with("snapkeep ") || line.starts_with("restic ")).count();
+    let run = blocks.iter().flat_map(|block| block.lines());
+    assert_eq!(told, run.filter(|line| line.starts_with("snapkeep ") || line.starts_with("restic ")).count());
+    for folder in ["back", "by-restic", "newest", "no-lock", "rescued"] {
+        stand.is_back_in(folder);
+    }
+    let page_back = stand.place.path("tmp/page").join(stand.fixture.source().strip_prefix("/").expect("absolute"));
+    assert_eq!(fs::read_to_string(page_back.join("page")).expect("restored"), "words\n");
+    assert_eq!(fs::read_to_string(stand.place.path("work/page")).expect("dumped"), "words\n");
+    for expected in ["wiki-1", "no errors were found", "The journal is sound", "The journal is this machine's"] {
+        assert!(said.contains(expected), "{expected} is not in {said}");
+    }
+    // What it wrote first holds the key of then, which opens nothing any more; the second sheet's does.
+    let (old, new) = (stand.place.path("work/recovery-sheet.txt"), stand.place.path("work/new-sheet.txt"));
+    let (old, new) = (fs::read_to_string(old).expect("a sheet"), fs::read_to_string(new).expect("a sheet"));
+    let now = fs::read_to_string(stand.fixture.folder.path().join("repository.key")).expect("a key");
+    assert!(old.contains(key.trim()) && !new.contains(key.trim()) && new.contains(now.trim()) && now != key);
+    stand.fixture.driver.list(&call()).await.expect("it opens");
+}
+
+#[test]
+fn the_readme_tells_of_every_command_and_links_every_page() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).expect("a page");
+    for page in fs::read_dir(root.join("docs")).expect("there").flatten().filter(|page| page.path().is_file()) {
+        let name = page.file_name();
+        assert!(readme.contains(&format!("docs/{}", name.display())), "{} is not linked", name.display());
+    }
+    let command = <snapkeep::cli::arguments::Arguments as clap::CommandFactory>::command();
+    for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+        let name = command.get_name();
+        assert!(readme.contains(&format!("`snapkeep {name}")) || readme.contains(&format!(" {name} PATH")), "{name}");
+        for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+            let below = below.get_name();
+            let row = readme.lines().filter(|line| line.contains(&format!("`snapkeep {name}")));
+            let tells = |line: &str| line.contains(&format!("`{below}")) || line.contains(&format!("{name} {below}"));
+            assert!(row.into_iter().any(tells), "{name} {below}");
+        }
+    }
+}
