@@ -37,7 +37,9 @@ pub struct Loaded {
 impl ConfigChoice {
     /// Returns the choice of a settings file, or of the system's directories.
     pub fn new(file: Option<PathBuf>) -> ConfigChoice {
-        ConfigChoice(file.map_or_else(Sources::system, |file| Sources::of_file(&file)))
+        // Paths in it begin where it is, also for a driver's process, which works in another directory.
+        let whole = |file: PathBuf| std::path::absolute(&file).unwrap_or(file);
+        ConfigChoice(file.map_or_else(Sources::system, |file| Sources::of_file(&whole(file))))
     }
 }
 

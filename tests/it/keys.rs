@@ -558,6 +558,18 @@ async fn the_commands_on_the_sheet_give_the_data_back() {
     assert_eq!(place.stop(), Some(0));
     let sheet = said(&run(&place, &["key", "sheet", "--to", "-"]));
     let after = |heading: &str| sheet.split(heading).nth(1).unwrap_or_default().trim_start();
+    // Wherever it is typed.
+    let typed_there = Command::new(env!("CARGO_BIN_EXE_snapkeep"))
+        .args(["--config", "../snapkeep.toml", "key", "sheet"])
+        .current_dir(place.path("wiki"))
+        .output()
+        .expect("the command runs");
+    let where_it_is = format!("where        {}", place.path("kept").display());
+    assert!(
+        sheet.contains(&where_it_is) && said(&typed_there).contains("opened the repository"),
+        "{}",
+        said(&typed_there)
+    );
     // As the sheet has it, by somebody who has nothing else.
     let key = after("THE KEY").lines().next().expect("a key");
     let commands: Vec<&str> = sheet.lines().filter_map(|line| line.strip_prefix("     ")).collect();
