@@ -39,9 +39,11 @@ fn the_settings_are_those_that_durability_rests_on() {
     assert!(!journal.connection.prepare(loose).expect("asked").exists([]).expect("answered"));
 }
 
-const NEXT: Migration = Migration { number: 3, sql: "alter table chores add column took_ms integer" };
+/// The schema of this version.
+const KNOWN: u32 = MIGRATIONS.len() as u32;
+const NEXT: Migration = Migration { number: KNOWN + 1, sql: "alter table chores add column took_ms integer" };
 const BROKEN: Migration =
-    Migration { number: 4, sql: "create table half (a integer) strict; insert into nothing values (1)" };
+    Migration { number: KNOWN + 2, sql: "create table half (a integer) strict; insert into nothing values (1)" };
 
 /// Opens a state directory as a later version would.
 fn open_with(directory: &tempfile::TempDir, migrations: &[Migration]) -> Result<Connection, OpenError> {
@@ -56,15 +58,17 @@ fn a_migration_is_applied_once_after_a_copy_was_made() {
     let later = [MIGRATIONS, &[NEXT]].concat();
     for _ in 0..2 {
         let connection = open_with(&directory, &later).expect("opened");
-        assert_eq!(migrate::schema(&connection, &later).expect("read"), 3);
+        assert_eq!(migrate::schema(&connection, &later).expect("read"), NEXT.number);
         connection.prepare("select took_ms from chores").expect("migrated");
     }
-    let copy = open::reader(&directory.path().join("backups/schema-0002.db")).expect("opened");
-    assert_eq!(migrate::schema(&copy, &later).expect("read"), 2);
+    let copy = directory.path().join(format!("backups/schema-{KNOWN:04}.db"));
+    let copy = open::reader(&copy).expect("opened");
+    assert_eq!(migrate::schema(&copy, &later).expect("read"), KNOWN);
     assert!(copy.prepare("select took_ms from chores").is_err());
     // The version before it refuses what it does not know, and says how far it knows.
     let refused = Journal::open(directory.path(), NOW).expect_err("refused");
-    assert!(matches!(refused, OpenError::Newer { found: 3, known: 2 }), "{refused:?}");
+    let OpenError::Newer { found, known } = refused else { panic!("{refused:?}") };
+    assert_eq!((found, known), (NEXT.number, KNOWN));
 }
 
 #[test]
@@ -76,8 +80,8 @@ fn a_migration_that_fails_leaves_the_schema_before_it() {
         let refused = open_with(&directory, &later).expect_err("refused");
         assert!(matches!(refused, OpenError::Failed(_)), "{refused:?}");
     }
-    let connection = open_with(&directory, &later[..3]).expect("opened");
-    assert_eq!(migrate::schema(&connection, &later).expect("read"), 3);
+    let connection = open_with(&directory, &later[..later.len() - 1]).expect("opened");
+    assert_eq!(migrate::schema(&connection, &later).expect("read"), NEXT.number);
     assert!(connection.prepare("select a from half").is_err());
 }
 
