@@ -154,6 +154,12 @@ fn short(id: &str) -> &str {
     id.get(..SHORT).unwrap_or(id)
 }
 
+/// Gives the person at this terminal the sheet of the only repository there is.
+pub fn sheet(choice: &ConfigChoice, out: &mut Out<'_>) -> Result<(), Failure> {
+    let repository = setup::only_repository(choice, None)?;
+    give_sheet(&repository, None, out).map(|_| ())
+}
+
 /// Gives a person the sheet: with the key where it goes to a terminal or to a file that was named.
 fn give_sheet(repository: &Repository, to: Option<&Path>, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let report = ask(repository, &KeyOrder::List)?;

@@ -4,7 +4,7 @@
 //! somebody changed stays changed.
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::http::body::{ExecutionBody, ExplainBody, PolicyExplained};
 
 use super::client::Client;
+use super::key;
 use super::out::{Exit, Failure, Out, quoted, safe};
 use super::setup::{self, ConfigChoice};
 use super::times::Times;
@@ -49,12 +50,14 @@ pub fn quickstart(path: &Path, out: &mut Out<'_>) -> Result<Exit, Failure> {
 
     let choice = ConfigChoice::new(Some(settings));
     let times = out.times.clone();
+    // Once, to a person: a log is no place for a key.
+    let owes_sheet = (is_new && io::stdout().is_terminal()).then(|| choice.clone());
     let over = Arc::new(AtomicBool::new(false));
     let follower_over = over.clone();
     let ended = setup::run_daemon(&choice, move |settings| {
         let socket = settings.socket.clone();
         // On a thread of its own: what it prints must not delay the daemon.
-        std::thread::spawn(move || follow(socket, times.zone() == "UTC", &follower_over));
+        std::thread::spawn(move || follow(socket, times.zone() == "UTC", owes_sheet, &follower_over));
     });
     over.store(true, Ordering::Relaxed);
     ended.map(|()| Exit::Fine)
@@ -188,7 +191,8 @@ fn introduce(path: &Path, settings: &Path, is_new: bool, out: &mut Out<'_>) -> R
     out.line(format!("  snapshots             {}", shown(&folder.join("repository"))))?;
     out.line(format!("  their key             {}", shown(&folder.join("repository.key"))))?;
     out.line("The key is made with the first snapshot, at the next full minute. Without it nobody can read")?;
-    out.line("the snapshots: `key sheet` below prints what to keep away from this machine.")?;
+    out.line("the snapshots: the recovery sheet, printed then on a terminal and by `key sheet` below, is what to")?;
+    out.line("keep away from this machine.")?;
     out.line("")?;
     out.line("In a second terminal, in this directory:")?;
     out.line(format!("  {command} {config} explain"))?;
@@ -211,8 +215,9 @@ fn command() -> String {
     quoted(&path)
 }
 
-/// Prints a line for every run that settles, until told that it is over.
-fn follow(socket: PathBuf, utc: bool, over: &AtomicBool) {
+/// Prints a line for every run that settles, until told that it is over; and the recovery sheet of a
+/// repository that has just been begun, where that is owed.
+fn follow(socket: PathBuf, utc: bool, mut owes_sheet: Option<ConfigChoice>, over: &AtomicBool) {
     let Ok(client) = Client::new(socket) else { return };
     let mut told: Option<Told> = None;
     while !over.load(Ordering::Relaxed) {
@@ -231,9 +236,25 @@ fn follow(socket: PathBuf, utc: bool, over: &AtomicBool) {
                 let _ = writeln!(io::stdout(), "{}", parts.join(" · "));
             }
             told = Some(seen);
+            if policy.last_good.is_some()
+                && let Some(choice) = owes_sheet.take()
+            {
+                give_sheet(&choice, times);
+            }
         }
         client.pause(FOLLOW_STEP);
     }
+}
+
+/// Prints the recovery sheet. Where it cannot be had, `key sheet` says why to whoever asks.
+fn give_sheet(choice: &ConfigChoice, times: Times) {
+    let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
+    let mut out = Out::new(&mut stdout, &mut stderr, times, false, false);
+    let _ = out.line("\nPrint this and keep it away from this machine; `key sheet` says it again.\n");
+    if let Err(Failure::Told { message, .. }) = key::sheet(choice, &mut out) {
+        out.aside(format!("snapkeep: the recovery sheet cannot be printed: {}", safe(&message)));
+    }
+    let _ = out.line("");
 }
 
 /// The latest settled runs that were told.

@@ -8,6 +8,7 @@ mod books;
 mod disk;
 mod kills;
 pub mod place;
+mod quickstart;
 mod upkeep;
 
 use std::fs;
