@@ -99,7 +99,7 @@ pub fn tree(root: &Path) -> BTreeMap<String, String> {
 }
 
 /// Opens the fixture's repository again with another configuration of paths.
-fn with_paths(fixture: Fixture, config: serde_json::Value) -> Fixture {
+pub fn with_paths(fixture: Fixture, config: serde_json::Value) -> Fixture {
     let config = registry::check_config("files", config.as_object().expect("a table"), fixture.folder.path());
     Fixture { config: Arc::new(config.expect("good config")), ..fixture }
 }

@@ -12,6 +12,7 @@ mod docs;
 mod driver_conformance;
 mod driver_contract;
 mod driver_fuzz;
+mod faults;
 mod files;
 mod http;
 mod journal_contract;

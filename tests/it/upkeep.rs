@@ -22,10 +22,10 @@ use crate::files::tree;
 use crate::support::skips::not_tested;
 
 /// A delay that only the driver's own minimum lengthens.
-const KEEP: MaintainOrder = MaintainOrder { keep: Duration::ZERO };
+pub const KEEP: MaintainOrder = MaintainOrder { keep: Duration::ZERO };
 
 /// What a worker is started with so that its clock is ahead; `None` where that cannot be done.
-fn ahead(hours: u32) -> Option<Vec<OsString>> {
+pub fn ahead(hours: u32) -> Option<Vec<OsString>> {
     let folders = fs::read_dir("/usr/lib").ok()?.flatten();
     let library = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1")).find(|path| path.exists())?;
     let mut preload = OsString::from("LD_PRELOAD=");
@@ -38,7 +38,7 @@ fn ahead(hours: u32) -> Option<Vec<OsString>> {
 }
 
 /// Opens the fixture's repository by a worker whose clock is ahead.
-fn driver_ahead(fixture: &Fixture, hours: u32) -> Option<ProcessDriver> {
+pub fn driver_ahead(fixture: &Fixture, hours: u32) -> Option<ProcessDriver> {
     let mut arguments = ahead(hours)?;
     arguments.extend([env!("CARGO_BIN_EXE_snapkeep"), "driver", "files"].map(OsString::from));
     let program = Program { path: "/usr/bin/env".into(), arguments, called: None, title: "files".to_owned() };
@@ -48,11 +48,11 @@ fn driver_ahead(fixture: &Fixture, hours: u32) -> Option<ProcessDriver> {
     Some(ProcessDriver::new(program, repository, abilities, Limits::default()))
 }
 
-async fn maintain(driver: &dyn Driver) -> Maintained {
+pub async fn maintain(driver: &dyn Driver) -> Maintained {
     driver.maintain(&KEEP, &call()).await.expect("maintained")
 }
 
-async fn verify(fixture: &Fixture, snapshot: &Snapshot, percent: u8) -> Result<Verified, Fault> {
+pub async fn verify(fixture: &Fixture, snapshot: &Snapshot, percent: u8) -> Result<Verified, Fault> {
     let order = VerifyOrder { target: target(snapshot), read_data_percent: percent };
     fixture.driver.verify(&order, &call()).await
 }
@@ -70,7 +70,7 @@ pub fn noise(path: &Path, seed: u64, bytes: usize) {
     fs::write(path, words).expect("written");
 }
 
-fn packs(fixture: &Fixture) -> Vec<(PathBuf, u64)> {
+pub fn packs(fixture: &Fixture) -> Vec<(PathBuf, u64)> {
     let mut packs = Vec::new();
     for folder in fs::read_dir(fixture.repository().join("data")).expect("there").flatten() {
         for pack in fs::read_dir(folder.path()).expect("there").flatten() {
@@ -86,7 +86,7 @@ fn size(fixture: &Fixture) -> u64 {
 }
 
 /// Has restic read everything. Returns whether it found nothing wrong, and what it said.
-fn restic_check(fixture: &Fixture, arguments: &[&str]) -> Option<(bool, String)> {
+pub fn restic_check(fixture: &Fixture, arguments: &[&str]) -> Option<(bool, String)> {
     let key = fixture.folder.path().join("repository.key");
     let output = Command::new("restic")
         .args(["--no-cache", "--repo"])
@@ -104,14 +104,32 @@ fn restic_check(fixture: &Fixture, arguments: &[&str]) -> Option<(bool, String)>
     Some((output.status.success() && said.contains("no errors were found"), said))
 }
 
-fn restic_agrees(fixture: &Fixture) {
+pub fn restic_agrees(fixture: &Fixture) {
     if let Some((sound, said)) = restic_check(fixture, &["--read-data"]) {
         assert!(sound, "{said}");
     }
 }
 
+/// Has restic restore a snapshot. Returns whether there is a restic to do that.
+pub fn restore_by_restic(fixture: &Fixture, snapshot: &Snapshot, to: &Path) -> bool {
+    let output = Command::new("restic")
+        .args(["--no-cache", "--repo"])
+        .arg(fixture.repository())
+        .arg("--password-file")
+        .arg(fixture.folder.path().join("repository.key"))
+        .args(["restore", &snapshot.id, "--target"])
+        .arg(to)
+        .output();
+    let Ok(output) = output else {
+        not_tested("what restic restores of our repositories, because it is not installed");
+        return false;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    true
+}
+
 /// Whether a snapshot comes back as the source is at present.
-async fn comes_back(fixture: &Fixture, snapshot: &Snapshot, to: &str) {
+pub async fn comes_back(fixture: &Fixture, snapshot: &Snapshot, to: &str) {
     let to = fixture.folder.path().join(to);
     let all = RestoreOrder { target: target(snapshot), to: to.clone(), include: vec![], overwrite: false };
     fixture.driver.restore(&all, &call()).await.expect("restored");
@@ -220,30 +238,6 @@ async fn damage_is_found_and_named() {
     assert!(fault.message.contains(&name[..8]), "{fault:?}");
     let gone = Snapshot { id: "0".repeat(64), ..made };
     assert!(verify(&fixture, &gone, 0).await.expect_err("gone").message.contains("is gone"));
-}
-
-#[tokio::test]
-async fn what_killed_creations_left_is_swept() {
-    let fixture = files();
-    let made = create(&fixture, "a-1").await.expect("made").snapshot;
-    let data = fixture.repository().join("data");
-    let (left, young) = (format!("00{}", "7".repeat(62)), format!("00{}", "8".repeat(62)));
-    let unfinished = format!("00{}-tmp-", "9".repeat(62));
-    for name in [&left, &young, &unfinished] {
-        noise(&data.join("00").join(name), 3, 1000);
-    }
-    let written = fs::File::open(data.join("00").join(&left)).expect("there");
-    let long_ago =
-        written.metadata().and_then(|metadata| metadata.modified()).expect("a time") - Duration::from_secs(90_000);
-    written.set_modified(long_ago).expect("set");
-    let swept = maintain(&*fixture.driver).await;
-    assert!(!data.join("00").join(&unfinished).exists());
-    // Where no index is rewritten, the file's age decides; otherwise it is marked like anything else.
-    let there = |name: &str| data.join("00").join(name).exists();
-    assert!(there(&young), "{swept:?}");
-    assert_eq!(swept.removed, Amount { count: 1, bytes: 1000 }, "{swept:?}");
-    assert!(!there(&left), "{swept:?}");
-    verify(&fixture, &made, 100).await.expect("sound");
 }
 
 #[tokio::test]

@@ -12,12 +12,12 @@ use rustic_core::{BackupOptions, SnapshotOptions};
 use crate::lifecycle::workflow::Fault;
 
 use super::super::protocol::CreateResult;
-use super::lock::Lock;
+use super::lock::{self, Lock};
 use super::output::Output;
 use super::repository::{self, Opened};
-use super::source::{self, Source, Troubles};
+use super::source::{self, Began, Source, Troubles};
 use super::worker::Log;
-use super::{Config, Place, tags};
+use super::{Config, Place, damage, tags};
 
 /// Makes the snapshot, or accepts that it is there.
 pub fn create(
@@ -28,7 +28,7 @@ pub fn create(
     log: &Log,
     output: &Output,
 ) -> Result<CreateResult, Fault> {
-    let lock = Lock::take(place, "create", name)?;
+    let lock = Lock::take(place, lock::MAKING, name)?;
     let troubles = Troubles::default();
     let roots = source::roots(config, &troubles);
     // Asked again after it was made, it is there even if its paths are not.
@@ -64,28 +64,30 @@ pub fn create(
     let source = Source::new(place, config, &roots, &troubles)
         .map_err(|error| Fault::permanent(format!("paths cannot be read: {}", error.display_log())))?;
     output.doing("reading the repository", "");
-    let opened = opened.to_indexed_ids().map_err(|error| repository::fault("index cannot be read", &error))?;
+    let opened = opened.to_indexed_ids().map_err(|error| damage::index_fault(place, &error))?;
+    let began = Began::with(&roots);
     let before = log.passed_over();
     let provisional = opened
         .archive(&BackupOptions::default(), &source, fresh, &roots)
         .map_err(|error| repository::fault("snapshot cannot be made", &error))?;
     let passed_over = log.passed_over() - before;
+    began.compare(&troubles);
 
     // What the library passed over without our having seen it is missing as well.
     let unseen = passed_over.saturating_sub(troubles.counts().passed_over);
     for text in log.last_passed_over(unseen) {
         troubles.unread(text);
     }
-    let (unread, vanished, missing) = {
+    let (unread, vanished, told) = {
         let counts = troubles.counts();
-        (counts.unread, counts.vanished, counts.message())
+        (counts.unread, counts.vanished, [counts.message(), counts.message_changed()])
     };
     let mut whole = provisional.clone();
     whole.tags = final_tags;
     if unread > 0 {
         whole.tags.add(tags::tag(tags::PARTIAL, &unread.to_string()));
     }
-    whole.description = Some(description(&provisional, vanished, missing));
+    whole.description = Some(description(&provisional, vanished, told));
     // What the library adds when it reads a snapshot back, and must not be stored in the first.
     whole.original = None;
     repository::sync(place)?;
@@ -114,8 +116,8 @@ fn made(snapshot: &SnapshotFile, news: Option<String>) -> CreateResult {
     CreateResult { accepted: false, snapshot: Some(repository::line(snapshot)), message }
 }
 
-fn description(snapshot: &SnapshotFile, vanished: u64, missing: Option<String>) -> String {
-    let mut parts: Vec<String> = missing.into_iter().collect();
+fn description(snapshot: &SnapshotFile, vanished: u64, told: [Option<String>; 2]) -> String {
+    let mut parts: Vec<String> = told.into_iter().flatten().collect();
     if vanished > 0 {
         parts.push(format!("{vanished} vanished while it was made"));
     }

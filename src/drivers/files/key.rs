@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use crate::lifecycle::workflow::Fault;
 
 use super::super::keys::Secret;
+use super::repository::system_fault;
 use super::{Place, repository};
 
 /// 256 bits: as strong as the cipher it opens.
@@ -75,7 +76,7 @@ pub fn remember_begun(place: &Place) -> Result<(), Fault> {
     File::create(&path)
         .and_then(|file| file.sync_all())
         .and_then(|()| sync_parent(&path))
-        .map_err(|error| Fault::permanent(format!("file {} cannot be made: {error}", path.display())))
+        .map_err(|error| system_fault(format!("file {} cannot be made: {error}", path.display()), &error))
 }
 
 /// Whether a person has been given a key that opens the repository. Where that cannot be told, no.
@@ -123,7 +124,8 @@ pub fn generate() -> io::Result<Secret> {
 /// Makes a new key in the waiting place, durably.
 pub fn make(place: &Place) -> Result<Secret, Fault> {
     let path = path_new(place);
-    let failed = |error: io::Error| Fault::permanent(format!("key file {} cannot be made: {error}", path.display()));
+    let failed =
+        |error: io::Error| system_fault(format!("key file {} cannot be made: {error}", path.display()), &error);
     let key = generate().map_err(failed)?;
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
@@ -141,7 +143,7 @@ pub fn name_it(place: &Place) -> Result<(), Fault> {
     let (from, to) = (path_new(place), place.beside(".key"));
     fs::rename(&from, &to)
         .and_then(|()| sync_parent(&to))
-        .map_err(|error| Fault::permanent(format!("key file {} cannot be made: {error}", to.display())))
+        .map_err(|error| system_fault(format!("key file {} cannot be made: {error}", to.display()), &error))
 }
 
 /// Who may read a file: its owner, its mode and its access control list.

@@ -15,11 +15,14 @@ use rustix::process::{Flock, FlockType, fcntl_getlk};
 use crate::lifecycle::workflow::Fault;
 
 use super::Place;
+use super::repository::system_fault;
 
 /// What follows the repository's path.
-const SUFFIX: &str = ".lock";
+pub const SUFFIX: &str = ".lock";
 /// A verb and a name; anything longer was not written by us.
 const TEXT_BYTES_MAX: u64 = 512;
+/// The verb of which others want to know whether it goes on.
+pub const MAKING: &str = "create";
 
 /// The lock, held until the process ends or this is dropped.
 #[derive(Debug)]
@@ -37,7 +40,7 @@ impl Lock {
             .mode(0o600)
             .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
             .open(&path)
-            .map_err(|error| Fault::permanent(format!("lock {} cannot be opened: {error}", path.display())))?;
+            .map_err(|error| system_fault(format!("lock {} cannot be opened: {error}", path.display()), &error))?;
         if let Err(error) = fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
             return Err(match error {
                 rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS => {
@@ -49,9 +52,13 @@ impl Lock {
             });
         }
         let lock = Lock(file);
-        lock.say(&format!("{verb} {name}\n"))
-            .map_err(|error| Fault::transient(format!("lock {} cannot be written: {error}", path.display())))?;
-        Ok(lock)
+        match lock.say(&format!("{verb} {name}\n")) {
+            // Only what is being made is asked for; a full disk must not keep anything from being deleted.
+            Err(error) if verb == MAKING => {
+                Err(system_fault(format!("lock {} cannot be written: {error}", path.display()), &error))
+            }
+            Ok(()) | Err(_) => Ok(lock),
+        }
     }
 
     /// The lock file: its time is the file system's own idea of now.
@@ -82,7 +89,7 @@ pub fn is_making(place: &Place, name: &str) -> Result<bool, Fault> {
         Err(error) => return Err(failed(error)),
     };
     let holder = fcntl_getlk(&file, &Flock::from(FlockType::ReadLock)).map_err(|error| failed(error.into()))?;
-    Ok(holder.is_some() && read(&mut file) == format!("create {name}"))
+    Ok(holder.is_some() && read(&mut file) == format!("{MAKING} {name}"))
 }
 
 fn read(file: &mut File) -> String {

@@ -6,14 +6,12 @@
 //! any point it leaves a sound repository: new index files are written before old ones are removed, and
 //! packs are removed last. A repository without snapshots is left as it is.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustic_core::jiff::Span;
-use rustic_core::repofile::IndexFile;
 use rustic_core::{CheckOptions, PruneOptions, PruneStats, RusticError};
 
 use crate::lifecycle::workflow::Fault;
@@ -22,7 +20,7 @@ use super::super::protocol::{AmountLine, MaintainResult};
 use super::lock::Lock;
 use super::output::Output;
 use super::repository::{self, Opened};
-use super::{Place, backup, key};
+use super::{Place, backup, damage, key, unnamed};
 
 /// The shortest delay: the library's own, and more than a working day for those who do not know our lock.
 pub const DELAY_MS_MIN: u64 = 23 * 3_600_000;
@@ -61,17 +59,17 @@ pub fn maintain(place: &Place, keep_ms: u64, output: &Output) -> Result<Maintain
         .map_err(|_| Fault::permanent(format!("a delay of {seconds} s is longer than can be counted")))?;
     // Instant deletion stays off: it has lost data beside a backup.
     let options = PruneOptions::default().keep_delete(span).instant_delete(false);
-    let plan = opened.prune_plan(&options).map_err(|error| blame(&opened, &error))?;
+    let plan = opened.prune_plan(&options).map_err(|error| blame(place, &opened, &error))?;
     tell(&plan.stats, &mut result);
     let left_alone = plan.stats.packs_unref > 0 && plan.stats.index_files_rebuild == 0;
     // It may have begun while the plan was made.
     repository::no_restic_at_work(place, &lock)?;
     output.doing("marking and removing", "");
-    opened.prune(&options, plan).map_err(|error| blame(&opened, &error))?;
+    opened.prune(&options, plan).map_err(|error| blame(place, &opened, &error))?;
     if left_alone {
         // The library marks what no index names only while it rewrites an index, and forgets it when
         // there is none to rewrite.
-        let (removed, kept) = sweep_unnamed(place, &opened, &lock, delay)?;
+        let (removed, kept) = unnamed::sweep(place, &opened, &lock, delay)?;
         add(&mut result.removed, removed);
         add(&mut result.kept, kept);
     }
@@ -108,7 +106,8 @@ fn tell(stats: &PruneStats, result: &mut MaintainResult) {
     }
 }
 
-fn add(to: &mut AmountLine, more: AmountLine) {
+/// Adds up.
+pub fn add(to: &mut AmountLine, more: AmountLine) {
     to.count += more.count;
     to.bytes += more.bytes;
 }
@@ -132,7 +131,10 @@ fn unsound(findings: &[String]) -> Fault {
 }
 
 /// Says why the library refused: where the repository is damaged, a person has to know what is.
-fn blame(opened: &Opened, error: &RusticError) -> Fault {
+fn blame(place: &Place, opened: &Opened, error: &RusticError) -> Fault {
+    if let Some(damage) = damage::find(place, "index") {
+        return unsound(&[damage]);
+    }
     match check(opened) {
         Ok(findings) if !findings.is_empty() => unsound(&findings),
         Ok(_) | Err(_) => repository::fault("repository cannot be pruned", error),
@@ -157,58 +159,13 @@ fn sweep_unfinished(place: &Place) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Removes packs that no index names and that are older than the delay: what killed processes left
-/// behind. Returns what was removed and what is too young.
-fn sweep_unnamed(
-    place: &Place,
-    opened: &Opened,
-    lock: &Lock,
-    delay: Duration,
-) -> Result<(AmountLine, AmountLine), Fault> {
-    let index = place.path.join("index");
-    let there = |path: &PathBuf| path.file_name().is_some_and(|name| repository::is_id(&name.to_string_lossy()));
-    let count = files(&index)?.iter().filter(|path| there(path)).count();
-    let mut named = BTreeSet::new();
-    let mut read = 0;
-    let failed = |error: Box<RusticError>| repository::fault("index cannot be read", &error);
-    for file in opened.stream_files::<IndexFile>().map_err(failed)? {
-        let (_, file) = file.map_err(failed)?;
-        named.extend(file.packs.iter().chain(&file.packs_to_delete).map(|pack| pack.id.to_hex().to_string()));
-        read += 1;
-    }
-    // The library passes over what it cannot list; what such an index names would be lost.
-    if read != count || count == 0 {
-        return Err(Fault::transient(format!("{read} of {count} index files could be read")));
-    }
-    // Both times are the file system's; no other clock is asked.
-    let now = lock.file().metadata().and_then(|metadata| metadata.modified());
-    let now = now.map_err(|error| unusable(&place.path, &error))?;
-    let (mut removed, mut kept) = (AmountLine::default(), AmountLine::default());
-    for folder in folders_of_packs(place)? {
-        for path in files(&folder)? {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if !repository::is_id(&name) || named.contains(&name) {
-                continue;
-            }
-            let metadata = fs::metadata(&path).map_err(|error| unusable(&path, &error))?;
-            let written = metadata.modified().map_err(|error| unusable(&path, &error))?;
-            let amount = AmountLine { count: 1, bytes: metadata.len() };
-            if now.duration_since(written).is_ok_and(|age| age >= delay) {
-                fs::remove_file(&path).map_err(|error| unusable(&path, &error))?;
-                add(&mut removed, amount);
-            } else {
-                add(&mut kept, amount);
-            }
-        }
-    }
-    Ok((removed, kept))
-}
-
-fn folders_of_packs(place: &Place) -> Result<Vec<PathBuf>, Fault> {
+/// Returns the directories that hold packs.
+pub fn folders_of_packs(place: &Place) -> Result<Vec<PathBuf>, Fault> {
     entries(&place.path.join("data"), fs::FileType::is_dir)
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
+/// Returns the files of a directory; none where it is missing.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
     entries(folder, fs::FileType::is_file)
 }
 
@@ -228,7 +185,8 @@ fn entries(folder: &Path, wanted: fn(&fs::FileType) -> bool) -> Result<Vec<PathB
     Ok(found)
 }
 
-fn unusable(path: &Path, error: &std::io::Error) -> Fault {
+/// Returns a fault for a file of the repository that the system refused.
+pub fn unusable(path: &Path, error: &std::io::Error) -> Fault {
     Fault::transient(format!("{} cannot be used: {error}", path.display()))
 }
 

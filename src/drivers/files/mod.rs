@@ -15,16 +15,19 @@
 //! and opens that process as a driver; the other half is [`worker`].
 
 mod backup;
+mod damage;
 mod driver;
 mod key;
 mod keyring;
 mod lock;
 mod maintain;
 mod output;
+mod reading;
 mod repository;
 mod restore;
 mod source;
 mod tags;
+mod unnamed;
 mod verify;
 mod worker;
 

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use rustic_core::{Progress as Bar, ProgressBars, ProgressType, RusticProgress};
 
+use crate::lifecycle::workflow::Fault;
+
 use super::super::protocol::{FaultLine, FaultWord, Line, ProgressLine, VERSION};
 
 /// The exit code of a worker whose daemon is gone, as sysexits.h has it: try again later.
@@ -60,6 +62,12 @@ impl Output {
         }
     }
 
+    /// Says the last line, of a fault; nothing is said after it.
+    pub fn last_fault(&self, fault: Fault) {
+        let fault = Fault { message: hinted(fault.message), ..fault };
+        self.last_line(&Line::Fault(fault.into()));
+    }
+
     /// Says the last line; nothing is said after it.
     pub fn last_line(&self, line: &Line) {
         let _writing = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,7 +115,7 @@ impl Output {
             Err(TryLockError::WouldBlock) => None,
         };
         if writing.is_some() && !self.0.over.swap(true, Ordering::SeqCst) {
-            let message = format!("the library panicked: {what}");
+            let message = hinted(format!("the library panicked: {what}"));
             write(&Line::Fault(FaultLine { kind: FaultWord::Transient, message, retry_after_ms: None }));
         }
         process::exit(EXIT_PANICKED)
@@ -133,6 +141,13 @@ impl Output {
             }
         }
     }
+}
+
+/// Returns a message with a hint, where it speaks of what a memory limit leads to: no thread, no room.
+fn hinted(message: String) -> String {
+    let signs = ["Resource temporarily unavailable", "Cannot allocate memory"];
+    let hint = if signs.iter().any(|sign| message.contains(sign)) { " (memory_max may be too small)" } else { "" };
+    message + hint
 }
 
 fn write(line: &Line) {

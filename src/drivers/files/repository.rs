@@ -1,5 +1,7 @@
 //! The repository on disk: begun at first use, opened, listed.
 
+use std::collections::BTreeSet;
+use std::error::Error;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -13,13 +15,13 @@ use rustic_core::{
     RusticError,
 };
 
-use crate::lifecycle::workflow::Fault;
+use crate::lifecycle::workflow::{Fault, FaultKind};
 
 use super::super::keys::Secret;
 use super::super::protocol::{SnapshotLine, StatusWord};
 use super::lock::Lock;
 use super::output::{Bars, Output};
-use super::{Place, key, tags};
+use super::{Place, damage, key, tags};
 
 /// By whom keys are said to be made.
 pub const USER: &str = "snapkeep";
@@ -87,7 +89,8 @@ pub fn open(place: &Place, output: &Output) -> Result<Option<Opened>, Fault> {
             // Where it was replaced meanwhile, what was read of it opens nothing any more.
             Ok(None) if is_last || key::read(&key_path)? == key => {
                 let (key, here) = (key_path.display(), place.path.display());
-                return Err(Fault::permanent(format!("key file {key} does not open repository {here}")));
+                let damage = damage::find(place, "keys").map(|damage| format!(": {damage}")).unwrap_or_default();
+                return Err(Fault::permanent(format!("key file {key} does not open repository {here}{damage}")));
             }
             // Another key may have been removed while it was its turn to be tried.
             Err(fault) if is_last => return Err(fault),
@@ -101,7 +104,13 @@ pub fn unlock(place: &Place, key: &Secret, output: &Output) -> Result<Option<Ope
     match bare(place, output)?.open(&Credentials::password(key.text())) {
         Ok(opened) => Ok(Some(opened)),
         Err(error) if error.is_incorrect_password() => Ok(None),
-        Err(error) => Err(fault("repository cannot be opened", &error)),
+        Err(error) => {
+            let what = format!("repository {} cannot be opened", place.path.display());
+            Err(match damage::find(place, "keys") {
+                Some(damage) => Fault::permanent(format!("{what}: {damage}")),
+                None => read_fault(&what, &error),
+            })
+        }
     }
 }
 
@@ -109,6 +118,10 @@ pub fn unlock(place: &Place, key: &Secret, output: &Output) -> Result<Option<Ope
 /// a new key. Only under the lock.
 pub fn open_or_begin(place: &Place, output: &Output, _lock: &Lock) -> Result<(Opened, Option<String>), Fault> {
     match find(place)? {
+        // A beginning may have been cut off before it was remembered.
+        Finding::Ready if place.key_file.is_some() && !key::was_begun(place).is_ok_and(|begun| begun) => {
+            key::remember_begun(place)?;
+        }
         Finding::Ready => {}
         Finding::Unnamed => key::name_it(place)?,
         Finding::Nothing | Finding::Begun => return begin(place, output),
@@ -146,7 +159,7 @@ fn begin(place: &Place, output: &Output) -> Result<(Opened, Option<String>), Fau
 /// beginning. Keys that were left by one are removed, because they do not open what is begun now.
 fn clear_for_beginning(path: &Path) -> Result<(), Fault> {
     let failed =
-        |error: std::io::Error| Fault::permanent(format!("directory {} cannot be used: {error}", path.display()));
+        |error: std::io::Error| system_fault(format!("directory {} cannot be used: {error}", path.display()), &error);
     let mut stale = Vec::new();
     match fs::read_dir(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return fs::create_dir(path).map_err(failed),
@@ -156,6 +169,8 @@ fn clear_for_beginning(path: &Path) -> Result<(), Fault> {
                 let entry = entry.map_err(failed)?;
                 match entry.file_name().to_str() {
                     Some("lost+found") => {}
+                    // Cut off while it was being written.
+                    Some("config-tmp-") => stale.push(entry.path()),
                     Some("keys") => {
                         for key in fs::read_dir(entry.path()).map_err(failed)? {
                             stale.push(key.map_err(failed)?.path());
@@ -212,7 +227,9 @@ pub fn snapshots<S: Open>(place: &Place, opened: &Repository<S>) -> Result<Vec<S
     let before = count()?;
     let all = opened.get_all_snapshots().map_err(|error| {
         let Fault { message, .. } = fault("snapshots cannot be listed", &error);
-        Fault::incomplete(message)
+        Fault::incomplete(
+            damage::find(place, "snapshots").map_or(message, |damage| format!("snapshots cannot be listed: {damage}")),
+        )
     })?;
     if before != all.len() || before != count()? {
         return Err(Fault::incomplete("snapshots came or went while they were listed"));
@@ -294,12 +311,80 @@ pub fn sync(place: &Place) -> Result<(), Fault> {
     rustix::fs::syncfs(&directory).map_err(|error| failed(error.into()))
 }
 
-/// Returns the library's error as a fault. It does not tell its kinds apart to others, and most of
-/// what goes wrong on a local disk can be over by the next attempt: no space, no memory, an I/O error.
+/// Returns the library's error as a fault. It does not tell its kinds apart to others, but what the
+/// system refused can be found in it. Most of what goes wrong on a local disk can be over by the next
+/// attempt: no space, no memory, an I/O error.
 pub fn fault(what: &str, error: &RusticError) -> Fault {
+    let message = format!("{what}: {}", words(error));
+    match system_error(error).map(std::io::Error::kind) {
+        // Nothing but a person can change that.
+        Some(ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => Fault::permanent(message),
+        Some(_) | None => Fault::transient(message),
+    }
+}
+
+/// Returns a fault for what could not be read. What the system has not refused is not as it was written,
+/// and stays like that.
+pub fn read_fault(what: &str, error: &RusticError) -> Fault {
+    let Fault { message, .. } = fault(what, error);
+    if system_error(error).is_none() { Fault::permanent(message) } else { Fault::transient(message) }
+}
+
+/// Returns what the library says in one line, without its advice and backtraces.
+pub fn words(error: &RusticError) -> String {
     let log = error.display_log();
     let text = log.strip_prefix("Error: ").unwrap_or(&log);
-    Fault::transient(format!("{what}: {text}"))
+    let ends = ["For more information", "Some additional details", "backtrace:"];
+    let end = ends.iter().filter_map(|end| text.find(end)).min().unwrap_or(text.len());
+    text[..end].split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Finds what the system answered, in the chain of an error's causes.
+fn system_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e std::io::Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        match error.downcast_ref::<std::io::Error>() {
+            Some(error) => return Some(error),
+            None => cause = error.source(),
+        }
+    }
+    None
+}
+
+/// Returns a fault for what the system answered to ourselves: for a person, unless it passes by itself.
+pub fn system_fault(message: String, error: &std::io::Error) -> Fault {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::OutOfMemory | ErrorKind::Interrupted => {
+            Fault::transient(message)
+        }
+        _ => Fault::permanent(message),
+    }
+}
+
+/// Returns the names of the index files: maintenance removes some, and nothing else does.
+pub fn index(place: &Place) -> Result<BTreeSet<String>, Fault> {
+    let failed = |error: std::io::Error| Fault::transient(format!("index cannot be listed: {error}"));
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(place.path.join("index")).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+        if is_id(&name) {
+            names.insert(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Does something that reads for long and takes no lock. What it finds wrong while maintenance takes
+/// away what it had listed may be sound, and has to be looked at again.
+pub fn beside_maintenance<T>(place: &Place, look: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    let before = index(place)?;
+    match look() {
+        Err(fault) if fault.kind != FaultKind::Busy && !before.is_subset(&index(place)?) => {
+            let message = format!("the repository was changed by maintenance meanwhile: {}", fault.message);
+            Err(Fault::transient(message))
+        }
+        looked => looked,
+    }
 }
 
 fn exists(path: &Path) -> Result<bool, Fault> {

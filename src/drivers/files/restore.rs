@@ -23,13 +23,14 @@ use std::path::{Component, Path, PathBuf};
 
 use rustic_core::repofile::{Node, SnapshotFile};
 use rustic_core::{IndexedFullStatus, LocalDestination, LsOptions, Repository, RestoreOptions, RusticError};
+use rustix::fs::FlockOperation;
 
 use crate::lifecycle::workflow::Fault;
 
 use super::super::protocol::RestoreResult;
 use super::output::Output;
 use super::worker::Log;
-use super::{Place, repository};
+use super::{Place, damage, repository};
 
 type Opened = Repository<IndexedFullStatus>;
 
@@ -59,8 +60,21 @@ pub fn restore(
     let opened = repository::open(place, output)?.ok_or_else(gone)?;
     let all = repository::snapshots(place, &opened)?;
     let snapshot = all.iter().find(|snapshot| repository::id(snapshot) == id).ok_or_else(gone)?;
-    output.doing("reading the repository", "");
-    let opened = opened.to_indexed().map_err(|error| repository::fault("index cannot be read", &error))?;
+    repository::beside_maintenance(place, || {
+        output.doing("reading the repository", "");
+        let opened = opened.to_indexed().map_err(|error| damage::index_fault(place, &error))?;
+        give_back(&opened, snapshot, wanted, log, output)
+    })
+}
+
+fn give_back(
+    opened: &Opened,
+    snapshot: &SnapshotFile,
+    wanted: &Wanted<'_>,
+    log: &Log,
+    output: &Output,
+) -> Result<RestoreResult, Fault> {
+    let to = wanted.to;
     let everything = [String::new()];
     let paths = if wanted.include.is_empty() { &everything[..] } else { wanted.include };
     // A path within another comes back with that one, and one that is named twice comes back once.
@@ -74,14 +88,15 @@ pub fn restore(
     let parts = paths
         .iter()
         .filter(|path| !is_within(path))
-        .map(|path| Part::find(&opened, snapshot, path, to))
+        .map(|path| Part::find(opened, snapshot, path, to))
         .collect::<Result<Vec<_>, _>>()?;
 
+    let _alone = alone(to)?;
     // All of them first: nothing is begun that cannot be ended.
     output.doing("looking at what is there", "files");
     let mut survey = survey::Survey::default();
     for part in &parts {
-        survey.take_in(&opened, part, wanted.overwrite, output)?;
+        survey.take_in(opened, part, wanted.overwrite, output)?;
     }
     survey.judge(to)?;
 
@@ -90,12 +105,12 @@ pub fn restore(
     output.doing("restoring", "bytes");
     output.expect(survey.bytes());
     for part in &parts {
-        contents::write(&opened, part, output, &mut written)?;
+        contents::write(opened, part, output, &mut written)?;
     }
     written.make_way()?;
     output.doing("setting owners, modes and times", "");
     for part in &parts {
-        part.finish(&opened, &written)?;
+        part.finish(opened, &written)?;
     }
     // What is told to be back is back, also after a power failure.
     let synced = fs::File::open(to).and_then(|directory| Ok(rustix::fs::syncfs(directory)?));
@@ -113,6 +128,19 @@ pub fn restore(
         return Err(Fault::permanent(message));
     }
     Ok(RestoreResult { files: written.files, bytes: written.bytes })
+}
+
+/// Takes a directory for one restore at a time: two would write to the same unfinished files. The kernel
+/// lets go of it with the process.
+fn alone(to: &Path) -> Result<fs::File, Fault> {
+    let failed = |error: std::io::Error| Fault::permanent(format!("{} cannot be used: {error}", to.display()));
+    fs::create_dir_all(to).map_err(failed)?;
+    let directory = fs::File::open(to).map_err(failed)?;
+    match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::AGAIN) => Err(Fault::busy(format!("another restore is at work in {}", to.display()))),
+        // Not every file system has such locks, and a restore is wanted all the same.
+        Ok(()) | Err(_) => Ok(directory),
+    }
 }
 
 /// One path of a snapshot, and where it is put.
@@ -188,7 +216,7 @@ impl Part {
 }
 
 fn unreadable(error: &RusticError) -> Fault {
-    repository::fault("snapshot cannot be read", error)
+    repository::read_fault("snapshot cannot be read", error)
 }
 
 /// Refuses a way into `to` that leads through a link: it might lead anywhere.

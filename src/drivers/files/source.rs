@@ -6,16 +6,18 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::io::Read;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustic_core::{
-    Excludes, LocalSource, LocalSourceFilterOptions, LocalSourceSaveOptions, ReadSource, ReadSourceEntry,
-    ReadSourceOpen, RusticError, RusticResult,
+    Excludes, LocalSource, LocalSourceFilterOptions, LocalSourceSaveOptions, ReadSource, ReadSourceEntry, RusticError,
+    RusticResult,
 };
 
-use super::{Config, Place};
+use super::reading::Watched;
+use super::{Config, Place, lock};
 
 /// The library's own entry and how it opens it.
 type Opening = <LocalSource as ReadSource>::Open;
@@ -38,7 +40,10 @@ pub struct Counts {
     pub vanished: u64,
     /// How many of both the library will have passed over in its log.
     pub passed_over: u64,
+    /// Is there as long as it was when its directory was listed, but was written to since.
+    pub changed: u64,
     named: Vec<String>,
+    named_changed: Vec<String>,
 }
 
 impl Troubles {
@@ -53,7 +58,17 @@ impl Troubles {
         self.counts().unread(what);
     }
 
-    fn error(&self, path: Option<&Path>, text: &str) {
+    /// Counts a file that was written to while it was read.
+    pub fn changed(&self, path: &Path) {
+        let mut counts = self.counts();
+        counts.changed += 1;
+        if counts.named_changed.len() < NAMED_MAX {
+            counts.named_changed.push(path.display().to_string());
+        }
+    }
+
+    /// Counts what the library is told of as well, and passes over.
+    pub fn error(&self, path: Option<&Path>, text: &str) {
         let mut counts = self.counts();
         counts.passed_over += 1;
         if text.contains("(os error 2)") || text.contains("kind: NotFound") {
@@ -85,18 +100,35 @@ impl Counts {
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         Some(format!("{} could not be read: {}{more}", self.unread, self.named.join("; ")))
     }
+
+    /// Returns what was written to while it was read, for people; `None` when nothing was.
+    pub fn message_changed(&self) -> Option<String> {
+        let more = self.changed.checked_sub(self.named_changed.len() as u64)?;
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let named = self.named_changed.join("; ");
+        (self.changed > 0).then(|| format!("{} changed while it was made: {named}{more}", self.changed))
+    }
 }
 
 /// The paths of a snapshot, to be read by the library.
 pub struct Source {
     /// Each path, its parents that no earlier path had, and its walk where it is a directory.
     roots: Vec<Root>,
+    /// The repository and its lock, by whatever path they are met.
+    own: BTreeSet<Identity>,
     troubles: Troubles,
 }
 
 struct Root {
     parents: Vec<PathBuf>,
     walk: LocalSource,
+}
+
+/// What tells a file or a directory from every other: device and inode.
+type Identity = (u64, u64);
+
+fn identity(path: &Path) -> std::io::Result<Identity> {
+    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// The paths that are there, resolved, sorted, none within another.
@@ -121,12 +153,40 @@ pub fn roots(config: &Config, troubles: &Troubles) -> Vec<PathBuf> {
     roots
 }
 
+/// The directories among the roots, as they were when a snapshot was begun.
+pub struct Began(Vec<(PathBuf, Identity)>);
+
+impl Began {
+    /// Remembers what is there.
+    pub fn with(roots: &[PathBuf]) -> Began {
+        let directories = roots.iter().filter(|root| root.is_dir());
+        Began(directories.filter_map(|root| Some((root.clone(), identity(root).ok()?))).collect())
+    }
+
+    /// Counts those that are not there any more. A single file that vanishes was deleted, and a snapshot
+    /// taken a moment later would be whole without it; a path that was asked for is missed.
+    pub fn compare(&self, troubles: &Troubles) {
+        for (root, was) in &self.0 {
+            match identity(root) {
+                Ok(is) if is == *was => {}
+                Ok(_) => {
+                    troubles.unread(format!("{}: another has taken its place while it was read", root.display()));
+                }
+                Err(error) => troubles.unread(format!("{}: it was lost while it was read: {error}", root.display())),
+            }
+        }
+    }
+}
+
 impl Source {
     /// Returns the source that reads `roots`, without what is excluded and without the repository.
     pub fn new(place: &Place, config: &Config, roots: &[PathBuf], troubles: &Troubles) -> RusticResult<Source> {
         let mut globs: Vec<String> = config.exclude.iter().map(|pattern| format!("!{pattern}")).collect();
-        // A repository within what it keeps would grow by itself each time.
-        for own in [place.path.clone(), place.beside(".lock")] {
+        // A repository within what it keeps would grow by itself each time, and to read the lock's file
+        // would be to let go of the lock. A pattern knows one path to them; a mount or a link makes others.
+        let paths = [place.path.clone(), place.beside(lock::SUFFIX)];
+        let own = paths.iter().filter_map(|path| identity(&path.canonicalize().ok()?).ok()).collect();
+        for own in paths {
             if let Some(own) = own.canonicalize().unwrap_or(own).to_str() {
                 globs.push(format!("!{}", literal(own)));
             }
@@ -144,7 +204,7 @@ impl Source {
             let walk = LocalSource::new(save, &excludes, &filter, std::slice::from_ref(root))?;
             sources.push(Root { parents, walk });
         }
-        Ok(Source { roots: sources, troubles: troubles.clone() })
+        Ok(Source { roots: sources, own, troubles: troubles.clone() })
     }
 }
 
@@ -162,10 +222,12 @@ impl ReadSource for Source {
 
     fn entries(&self) -> Self::Iter {
         let walks: Vec<_> = self.roots.iter().map(|root| (root.parents.clone(), root.walk.entries())).collect();
-        let troubles = self.troubles.clone();
+        let (troubles, own) = (self.troubles.clone(), self.own.clone());
         Box::new(walks.into_iter().flat_map(move |(parents, walk)| {
             let (of_parents, of_walk) = (troubles.clone(), troubles.clone());
             let parents = parents.into_iter().filter_map(move |path| directory(&path, &of_parents)).map(Ok);
+            let mut others = Others { own: own.clone(), within: None };
+            let walk = walk.filter(move |entry| entry.as_ref().map_or(true, |entry| others.has(entry)));
             parents.chain(walk.map(move |entry| watched(entry, &of_walk)))
         }))
     }
@@ -186,50 +248,34 @@ fn directory(path: &Path, troubles: &Troubles) -> Option<Entry> {
     }
 }
 
+/// What is neither the repository nor its lock.
+struct Others {
+    own: BTreeSet<Identity>,
+    /// Where the repository was met: what comes next is below it.
+    within: Option<PathBuf>,
+}
+
+impl Others {
+    fn has(&mut self, entry: &ReadSourceEntry<Opening>) -> bool {
+        if self.within.as_ref().is_some_and(|within| entry.path.starts_with(within)) {
+            return false;
+        }
+        // The number alone is not enough, but tells for nearly all that a second look is needless.
+        let inode = entry.node.meta.inode;
+        let is_own = self.own.iter().any(|(_, own)| *own == inode)
+            && identity(&entry.path).is_ok_and(|identity| self.own.contains(&identity));
+        if is_own {
+            self.within = Some(entry.path.clone());
+        }
+        !is_own
+    }
+}
+
 fn watched(entry: RusticResult<ReadSourceEntry<Opening>>, troubles: &Troubles) -> RusticResult<Entry> {
     let entry = entry.inspect_err(|error| troubles.error(None, &cause(error)))?;
     let ReadSourceEntry { path, node, open } = entry;
-    let open = open.map(|opening| Watched { opening, path: path.clone(), troubles: troubles.clone() });
+    let open = open.map(|_| Watched::new(path.clone(), &node.meta, troubles.clone()));
     Ok(ReadSourceEntry { path, node, open })
-}
-
-/// A file that is going to be read.
-pub struct Watched {
-    opening: Opening,
-    path: PathBuf,
-    troubles: Troubles,
-}
-
-impl ReadSourceOpen for Watched {
-    type Reader = WatchedReader;
-
-    fn open(self) -> RusticResult<WatchedReader> {
-        let Watched { opening, path, troubles } = self;
-        let file = opening.open().inspect_err(|error| troubles.error(Some(&path), &cause(error)))?;
-        Ok(WatchedReader { file, path, troubles, failed: false })
-    }
-}
-
-/// A file being read.
-pub struct WatchedReader {
-    file: std::fs::File,
-    path: PathBuf,
-    troubles: Troubles,
-    failed: bool,
-}
-
-impl Read for WatchedReader {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let outcome = self.file.read(buffer);
-        if let Err(error) = &outcome
-            && error.kind() != std::io::ErrorKind::Interrupted
-            && !self.failed
-        {
-            self.failed = true;
-            self.troubles.error(Some(&self.path), &error.to_string());
-        }
-        outcome
-    }
 }
 
 /// The innermost words of the library's error: what the system said.

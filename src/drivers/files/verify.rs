@@ -5,25 +5,22 @@
 //! it can take away what was just listed; that is noticed, and is no damage.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use rustic_core::repofile::{Node, SnapshotFile};
 use rustic_core::{IndexedFullStatus, LsOptions, PackedId, Repository, RusticError};
-use sha2::{Digest, Sha256};
 
-use crate::lifecycle::workflow::{Fault, FaultKind};
+use crate::lifecycle::workflow::Fault;
 
 use super::super::protocol::VerifyResult;
 use super::output::Output;
-use super::{Place, repository};
+use super::{Place, damage, repository};
 
 /// As many as a message can use, of findings and of the files they concern.
 const TOLD_MAX: usize = 3;
-/// Large enough to keep a disk busy.
-const PORTION_BYTES: usize = 1 << 20;
 
 /// Verifies a snapshot. Whatever is wrong with it is a fault for a person.
 pub fn verify(place: &Place, id: &str, percent: u8, output: &Output) -> Result<VerifyResult, Fault> {
@@ -32,16 +29,10 @@ pub fn verify(place: &Place, id: &str, percent: u8, output: &Output) -> Result<V
     let all = repository::snapshots(place, &opened)?;
     let snapshot = all.iter().find(|snapshot| repository::id(snapshot) == id).ok_or_else(gone)?;
     output.doing("reading the index", "");
-    let before = index(place)?;
-    let opened = opened.to_indexed().map_err(|error| repository::fault("index cannot be read", &error))?;
-    let looked = Look { place, opened: &opened, snapshot, output }.all(percent);
-    match looked {
-        Err(fault) if fault.kind == FaultKind::Permanent && !before.is_subset(&index(place)?) => {
-            let message = format!("the repository was changed by maintenance meanwhile: {}", fault.message);
-            Err(Fault::transient(message))
-        }
-        looked => looked,
-    }
+    repository::beside_maintenance(place, || {
+        let opened = opened.to_indexed().map_err(|error| damage::index_fault(place, &error))?;
+        Look { place, opened: &opened, snapshot, output }.all(percent)
+    })
 }
 
 /// A look at one snapshot.
@@ -85,9 +76,7 @@ impl Look<'_> {
             Ok(files) if findings.count == 0 => return Ok(VerifyResult { files: *files, bytes_read }),
             Ok(_) => {}
             Err(error) => {
-                let log = error.display_log();
-                let text = log.strip_prefix("Error: ").unwrap_or(&log);
-                findings.add(format!("a directory cannot be read: {}", one_line(text)));
+                findings.add(format!("a directory cannot be read: {}", repository::words(error)));
             }
         }
         let more = findings.count - findings.told.len();
@@ -177,7 +166,7 @@ impl Look<'_> {
                 break;
             }
             read += length;
-            let finding = match self.hash(pack) {
+            let finding = match damage::sha256(&self.file(pack), |bytes| self.output.advance(bytes)) {
                 Ok(hash) if hash == *pack => {
                     sound += length;
                     continue;
@@ -189,21 +178,6 @@ impl Look<'_> {
             damaged.insert(pack.clone());
         }
         sound
-    }
-
-    fn hash(&self, pack: &str) -> std::io::Result<String> {
-        let mut file = File::open(self.file(pack))?;
-        let mut hash = Sha256::new();
-        let mut portion = vec![0; PORTION_BYTES];
-        loop {
-            let count = file.read(&mut portion)?;
-            if count == 0 {
-                break;
-            }
-            hash.update(&portion[..count]);
-            self.output.advance(count as u64);
-        }
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// Says which files need the damaged packs, as far as the directories can be read.
@@ -228,25 +202,4 @@ impl Look<'_> {
             count => format!(". {count} files need it, such as {}", told.join(", ")),
         }
     }
-}
-
-/// Returns the names of the index files: maintenance removes some, and nothing else does.
-fn index(place: &Place) -> Result<BTreeSet<String>, Fault> {
-    let failed = |error: std::io::Error| Fault::transient(format!("index cannot be listed: {error}"));
-    let mut names = BTreeSet::new();
-    for entry in fs::read_dir(place.path.join("index")).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
-        if repository::is_id(&name) {
-            names.insert(name);
-        }
-    }
-    Ok(names)
-}
-
-/// Returns the beginning of what the library says, in one line.
-fn one_line(text: &str) -> String {
-    /// Enough for what and where.
-    const CHARS_MAX: usize = 300;
-    let text = text.split("backtrace:").next().unwrap_or(text);
-    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(CHARS_MAX).collect()
 }

@@ -47,10 +47,10 @@ pub fn worker_main() -> ExitCode {
         });
         answer(request, &output)
     });
-    output.last_line(&match outcome {
-        Ok(result) => Line::Result(result),
-        Err(fault) => Line::Fault(fault.into()),
-    });
+    match outcome {
+        Ok(result) => output.last_line(&Line::Result(result)),
+        Err(fault) => output.last_fault(fault),
+    }
     ExitCode::SUCCESS
 }
 

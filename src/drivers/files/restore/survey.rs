@@ -97,7 +97,6 @@ impl Survey {
         self.of_another_kind.refuse(kind)?;
         self.in_the_way
             .refuse("there is something else already, and nothing is written over unless that is asked for")?;
-        fs::create_dir_all(to).map_err(|error| Fault::permanent(format!("{shown} cannot be used: {error}")))?;
         let space = rustix::fs::statvfs(to)
             .map_err(|error| Fault::permanent(format!("{shown} cannot be looked at: {error}")))?;
         let free = space.f_bavail.saturating_mul(space.f_frsize);
