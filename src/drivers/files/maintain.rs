@@ -61,6 +61,7 @@ pub fn maintain(place: &Place, keep_ms: u64, output: &Output) -> Result<Maintain
     let options = PruneOptions::default().keep_delete(span).instant_delete(false);
     let plan = opened.prune_plan(&options).map_err(|error| blame(place, &opened, &error))?;
     tell(&plan.stats, &mut result);
+    let all_named = plan.stats.packs_unref == 0;
     let left_alone = plan.stats.packs_unref > 0 && plan.stats.index_files_rebuild == 0;
     // It may have begun while the plan was made.
     repository::no_restic_at_work(place, &lock)?;
@@ -72,6 +73,9 @@ pub fn maintain(place: &Place, keep_ms: u64, output: &Output) -> Result<Maintain
         let (removed, kept) = unnamed::sweep(place, &opened, &lock, delay)?;
         add(&mut result.removed, removed);
         add(&mut result.kept, kept);
+    }
+    if all_named {
+        unnamed::forget(place)?;
     }
     repository::sync(place)?;
 

@@ -145,7 +145,7 @@ impl Output {
 
 /// Returns a message with a hint, where it speaks of what a memory limit leads to: no thread, no room.
 fn hinted(message: String) -> String {
-    let signs = ["Resource temporarily unavailable", "Cannot allocate memory"];
+    let signs = ["Resource temporarily unavailable", "Cannot allocate memory", "not enough memory"];
     let hint = if signs.iter().any(|sign| message.contains(sign)) { " (memory_max may be too small)" } else { "" };
     message + hint
 }

@@ -336,7 +336,14 @@ pub fn words(error: &RusticError) -> String {
     let text = log.strip_prefix("Error: ").unwrap_or(&log);
     let ends = ["For more information", "Some additional details", "backtrace:"];
     let end = ends.iter().filter_map(|end| text.find(end)).min().unwrap_or(text.len());
-    text[..end].split_whitespace().collect::<Vec<_>>().join(" ")
+    let text = text[..end].split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut innermost: &dyn Error = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    // What began it stands last, and may have been cut off with the advice.
+    let cause = innermost.to_string();
+    if cause.contains('\n') || text.contains(&cause) { text } else { format!("{text}: {cause}") }
 }
 
 /// Finds what the system answered, in the chain of an error's causes.

@@ -52,6 +52,11 @@ impl Seen {
     }
 }
 
+/// Forgets what was seen, now that every pack is named.
+pub fn forget(place: &Place) -> Result<(), Fault> {
+    Seen::default().write(place)
+}
+
 fn millis(at: SystemTime) -> u64 {
     // Before 1970 nothing was written.
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -212,7 +212,7 @@ async fn killed_at_any_moment_nothing_that_was_made_is_lost_and_nothing_half_mad
             }
         };
         // The first of a kind runs to its end, to know how long that takes; then anywhere within that.
-        let at_most = took.get(&doing).map(|took| took.mul_f64(dice.below(1000) as f64 / 1000.0));
+        let at_most = took.get(&doing).map(|took| took.mul_f64(dice.below(1250) as f64 / 1000.0));
         let (lived, over) = killed(&what, hours, at_most);
         if over {
             // The quickest counts: what was late was kept waiting by others.
@@ -222,6 +222,11 @@ async fn killed_at_any_moment_nothing_that_was_made_is_lost_and_nothing_half_mad
         *met.entry(doing).or_default() += u64::from(!over);
         let context = format!("{context}, {doing:?} {text} after {lived:?}");
         kept.look(doing, &text, number, &context).await;
+        if doing == Doing::Beginning && kept.snapshots.is_empty() {
+            // Whatever was left of a beginning, it is begun when it is asked for again.
+            let made = create(&kept.fixture, &text).await.expect(&context).snapshot;
+            kept.snapshots.insert(text, (made, number));
+        }
         if number.is_multiple_of(LOOK_EVERY) {
             kept.read(&context).await;
         }
