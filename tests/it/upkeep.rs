@@ -348,7 +348,12 @@ async fn killed_at_any_moment_maintenance_leaves_a_sound_repository() {
                     Err(_) => break,
                 }
             }
-            killed_at_work += u32::from(!heard.contains("result"));
+            if heard.contains("result") {
+                // The first may have been kept waiting by others on a busy machine.
+                took = took.min(began.elapsed());
+            } else {
+                killed_at_work += 1;
+            }
             worker.kill().expect("killed");
             worker.wait().expect("reaped");
         }
