@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ use snapkeep::lifecycle::workflow::Fault;
 use tokio::sync::Notify;
 
 use crate::driver_contract::{Fixture, call, files, target};
-use crate::support::wait::living;
+use crate::support::wait::{Writes, living};
 
 /// Opens a repository by the real program.
 fn opened(folder: &Path, settings: &Value) -> Arc<dyn Driver> {
@@ -150,6 +151,17 @@ fn stopped_for_long(fixture: &Arc<Fixture>, when: fn(&Progress) -> bool) -> (Cal
         }
     });
     (Call { progress, ..call() }, stopped)
+}
+
+/// Stops the driver process as soon as it makes something in the fixture's folder, as a restore does
+/// that has looked at its snapshot; then does `next`.
+fn stopped_when_it_writes(fixture: &Arc<Fixture>, next: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    let (writes, fixture) = (Writes::below(&[fixture.folder.path()]), Arc::clone(fixture));
+    std::thread::spawn(move || {
+        writes.first();
+        signal(&fixture, Signal::STOP);
+        next();
+    })
 }
 
 /// Whether some of the data has been read or written, and not all of it.

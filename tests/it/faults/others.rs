@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use rustix::process::Signal;
@@ -10,7 +9,9 @@ use snapkeep::drivers::{Call, Created, Driver, Order, RestoreOrder};
 use snapkeep::lifecycle::snapshot::{Snapshot, Status};
 use snapkeep::lifecycle::workflow::{Fault, FaultKind};
 
-use super::{Mounted, give_back, half_way, opened_again, signal, stopped_for_long, stopped_when, with_files, workers};
+use super::{
+    Mounted, give_back, half_way, opened_again, signal, stopped_for_long, stopped_when_it_writes, with_files, workers,
+};
 use crate::driver_contract::{Fixture, call, create, files, list, name, order, target};
 use crate::support::skips::not_tested;
 use crate::upkeep::{KEEP, comes_back, driver_ahead, noise, restic_agrees, verify};
@@ -40,11 +41,14 @@ async fn two_daemons_take_turns_at_one_repository_and_keep_what_is_theirs() {
 
     // One of them stands still in the middle of a creation while the other tries everything.
     let (watched, begun) = stopped_for_long(&fixture, half_way);
-    let making = {
+    let mut making = {
         let fixture = Arc::clone(&fixture);
         tokio::spawn(async move { create_as(&*fixture.driver, &fixture, "one", "a-1", &watched).await })
     };
-    begun.notified().await;
+    tokio::select! {
+        () = begun.notified() => {}
+        made = &mut making => panic!("it was over too soon: {made:?}"),
+    }
     assert_eq!(workers(&fixture).len(), 1, "it was over too soon");
     let listed = other.list(&call()).await.expect("a listing");
     assert_eq!(listed.snapshots.iter().map(|snapshot| &snapshot.id).collect::<Vec<_>>(), [&first.id]);
@@ -130,16 +134,18 @@ async fn many_at_once_are_told_to_wait_and_all_come_to_their_turn() {
 
 #[tokio::test]
 async fn two_restores_into_one_directory_do_not_mix() {
-    let fixture = Arc::new(with_files(120));
+    let fixture = Arc::new(with_files(240));
     let first = create(&fixture, "a-1").await.expect("made").snapshot;
-    let (watched, begun) = stopped_for_long(&fixture, |progress| progress.doing == "restoring" && half_way(progress));
     let to = fixture.folder.path().join("back");
     let order = RestoreOrder { target: target(&first), to: to.clone(), include: vec![], overwrite: false };
+    let (tell, begun) = tokio::sync::oneshot::channel();
+    let stopped = stopped_when_it_writes(&fixture, move || _ = tell.send(()));
     let restoring = {
         let (driver, order) = (Arc::clone(&fixture.driver), order.clone());
-        tokio::spawn(async move { driver.restore(&order, &watched).await })
+        tokio::spawn(async move { driver.restore(&order, &call()).await })
     };
-    begun.notified().await;
+    begun.await.expect("stopped");
+    stopped.join().expect("ended");
     let fault = fixture.driver.restore(&order, &call()).await.expect_err("one at a time");
     assert_eq!(fault.kind, FaultKind::Busy, "{fault:?}");
     assert_eq!(fault.message, format!("another restore is at work in {}", to.display()));
@@ -152,7 +158,7 @@ async fn two_restores_into_one_directory_do_not_mix() {
 
 #[tokio::test]
 async fn what_maintenance_takes_away_beside_a_restore_is_asked_for_again() {
-    let fixture = Arc::new(with_files(120));
+    let fixture = Arc::new(with_files(240));
     let first = create(&fixture, "a-1").await.expect("made").snapshot;
     let to = fixture.folder.path().join("back");
     let order = RestoreOrder { target: target(&first), to, include: vec![], overwrite: false };
@@ -167,10 +173,13 @@ async fn what_maintenance_takes_away_beside_a_restore_is_asked_for_again() {
         fs::rename(&from.1, &to.1).expect("moved");
         fs::create_dir(&from.1).expect("made");
     };
-    let restoring = |progress: &snapkeep::drivers::Progress| progress.doing == "restoring" && half_way(progress);
-    let (watched, done) = stopped_when(&fixture, restoring, take);
-    let outcome = fixture.driver.restore(&order, &watched).await;
-    assert!(done.load(Ordering::SeqCst), "it was over too soon: {outcome:?}");
+    let going_on = Arc::clone(&fixture);
+    let taken = stopped_when_it_writes(&fixture, move || {
+        take();
+        signal(&going_on, Signal::CONT);
+    });
+    let outcome = fixture.driver.restore(&order, &call()).await;
+    taken.join().expect("taken");
     let fault = outcome.expect_err("some of it is gone");
     assert_eq!(fault.kind, FaultKind::Transient, "{fault:?}");
     assert!(fault.message.starts_with("the repository was changed by maintenance meanwhile: "), "{fault:?}");
