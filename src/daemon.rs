@@ -26,13 +26,12 @@ use crate::engine::Engine;
 use crate::engine::event::Event;
 use crate::engine::perform::Performer;
 use crate::engine::run;
-use crate::engine::view::View;
+use crate::engine::view::{Rhythm, View};
 use crate::housekeeping::{self, Task};
 use crate::http::{Api, Socket, StateRecords, serve};
 use crate::journal::change::DocumentKind;
 use crate::journal::record::Document;
 use crate::journal::{self, Depth, Journal, JournalError, OpenError, Reader};
-use crate::lifecycle::schedule::Schedule;
 use crate::roster::{FileKind, Loader};
 use crate::upkeep::Upkeep;
 use crate::watch::{self, Waker};
@@ -316,16 +315,22 @@ fn chores(settings: &Settings, state: &Path, waker: &Waker, inbox: &SyncSender<E
     ]
 }
 
-/// How often the short chores should run. Maintenance takes hours, and says itself when it last ran.
-fn rhythms(settings: &Settings) -> BTreeMap<Box<str>, Schedule> {
+/// How often the chores should run.
+fn rhythms(settings: &Settings) -> BTreeMap<Box<str>, Rhythm> {
+    const HOUR_MS: i64 = 3_600_000;
     let times = &settings.housekeeping;
     let chores = [
-        ("journal backup", &times.backup),
-        ("journal check", &times.check),
-        ("history trim", &times.trim),
-        ("configuration rescan", &times.rescan),
+        ("journal backup", &times.backup, 2),
+        ("journal check", &times.check, 2),
+        ("history trim", &times.trim, 2),
+        ("configuration rescan", &times.rescan, 2),
+        // One repository after another, hours each.
+        ("maintain", &times.maintain, 24),
     ];
-    chores.map(|(job, chore)| (job.into(), chore.schedule.clone())).into()
+    let rhythm = |(job, chore, hours): (&str, &crate::config::settings::Chore, i64)| {
+        (job.into(), Rhythm { schedule: chore.schedule.clone(), patience_ms: hours * HOUR_MS })
+    };
+    chores.map(rhythm).into()
 }
 
 fn back_up(state: &Path) -> Result<(), String> {

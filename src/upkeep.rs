@@ -159,14 +159,23 @@ impl Upkeep {
     pub async fn begin(&self, who: &str, order: Order) -> Result<u64, Fault> {
         let place = self.0.places.clone().try_acquire_owned();
         let place = place.map_err(|_| Fault::busy(format!("{AT_ONCE_MAX} operations go on already")))?;
-        let number = self.open(who, &order).await?;
         let (upkeep, who) = (self.clone(), who.to_owned());
+        let (tell, told) = oneshot::channel();
+        // All of it on a task of its own: whoever asked may go away at any moment.
         self.0.runtime.spawn(async move {
             let _place = place;
-            // What came of it is written down and can be asked for.
-            let _ = upkeep.carry_out(number, &who, order).await;
+            match upkeep.open(&who, &order).await {
+                Ok(number) => {
+                    let _ = tell.send(Ok(number));
+                    // What came of it is written down and can be asked for.
+                    let _ = upkeep.carry_out(number, &who, order).await;
+                }
+                Err(fault) => {
+                    let _ = tell.send(Err(fault));
+                }
+            }
         });
-        Ok(number)
+        told.await.unwrap_or_else(|_| Err(Fault::transient("it could not be begun")))
     }
 
     /// Writes down that an operation begins, and returns its number.
@@ -200,16 +209,18 @@ impl Upkeep {
         let upkeep = self.clone();
         self.0.runtime.spawn(async move {
             let all = What::Sites { repositories: Vec::new(), policies: Vec::new() };
+            let mut unopened = Vec::new();
             let outcome = match upkeep.sites("housekeeping", all).await {
                 Ok(sites) => {
                     for site in sites.into_iter().filter(|site| site.repository.driver.abilities().maintain) {
                         let order = Order::Maintain { repository: site.repository.name.to_string() };
-                        // What went wrong is recorded where it happened.
-                        if let Ok(number) = upkeep.open("housekeeping", &order).await {
-                            let _ = upkeep.carry_out(number, "housekeeping", order).await;
+                        match upkeep.open("housekeeping", &order).await {
+                            // What went wrong is recorded where it happened.
+                            Ok(number) => drop(upkeep.carry_out(number, "housekeeping", order).await),
+                            Err(fault) => unopened.push(fault.message),
                         }
                     }
-                    Ok(())
+                    if unopened.is_empty() { Ok(()) } else { Err(unopened.join("; ")) }
                 }
                 Err(fault) => Err(fault.message),
             };

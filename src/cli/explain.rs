@@ -74,7 +74,7 @@ fn daemon(daemon: &DaemonBody, out: &mut Out<'_>) -> Result<(), Failure> {
         lines.push((Tone::Warning, text));
     }
     for repository in &daemon.repositories {
-        let failed = repository.maintenance.as_ref().filter(|maintenance| maintenance.state == "failed");
+        let failed = repository.verdict.as_ref().filter(|maintenance| maintenance.state == "failed");
         if let Some(OperationBody { end_time: Some(end), message: Some(why), .. }) = failed {
             let name = safe(&repository.name);
             let text = format!("Maintenance of repository {name} failed at {}: {}", out.times.at(*end), safe(why));

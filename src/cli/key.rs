@@ -154,10 +154,17 @@ fn short(id: &str) -> &str {
     id.get(..SHORT).unwrap_or(id)
 }
 
-/// Gives the person at this terminal the sheet of the only repository there is.
+/// Gives the person at this terminal the sheet of the only repository there is, unless somebody was
+/// given it before. Fails where the repository was not begun yet.
 pub fn sheet(choice: &ConfigChoice, out: &mut Out<'_>) -> Result<(), Failure> {
     let repository = setup::only_repository(choice, None)?;
-    give_sheet(&repository, None, out).map(|_| ())
+    if repository.driver.notes(&repository.name).is_empty() {
+        return Ok(());
+    }
+    ask(&repository, &KeyOrder::List)?;
+    out.line("\nPrint this and keep it away from this machine; `key sheet` says it again.\n")?;
+    give_sheet(&repository, None, out)?;
+    out.line("")
 }
 
 /// Gives a person the sheet: with the key where it goes to a terminal or to a file that was named.

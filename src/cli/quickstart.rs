@@ -51,7 +51,7 @@ pub fn quickstart(path: &Path, out: &mut Out<'_>) -> Result<Exit, Failure> {
     let choice = ConfigChoice::new(Some(settings));
     let times = out.times.clone();
     // Once, to a person: a log is no place for a key.
-    let owes_sheet = (is_new && io::stdout().is_terminal()).then(|| choice.clone());
+    let owes_sheet = io::stdout().is_terminal().then(|| choice.clone());
     let over = Arc::new(AtomicBool::new(false));
     let follower_over = over.clone();
     let ended = setup::run_daemon(&choice, move |settings| {
@@ -231,30 +231,29 @@ fn follow(socket: PathBuf, utc: bool, mut owes_sheet: Option<ConfigChoice>, over
             // What had settled before this start was told then.
             let before = told.take().unwrap_or_else(|| seen.clone());
             let parts = before.news(policy, &times);
-            if !parts.is_empty() {
+            let has_news = !parts.is_empty();
+            if has_news {
                 // Whoever closed this terminal does not read it.
                 let _ = writeln!(io::stdout(), "{}", parts.join(" · "));
             }
             told = Some(seen);
-            if policy.last_good.is_some()
-                && let Some(choice) = owes_sheet.take()
+            if let Some(choice) = &owes_sheet
+                && has_news
+                && give_sheet(choice, times)
             {
-                give_sheet(&choice, times);
+                owes_sheet = None;
             }
         }
         client.pause(FOLLOW_STEP);
     }
 }
 
-/// Prints the recovery sheet. Where it cannot be had, `key sheet` says why to whoever asks.
-fn give_sheet(choice: &ConfigChoice, times: Times) {
+/// Prints the recovery sheet, and tells whether that is done. Where it cannot be had yet, the next run
+/// may have begun the repository; `key sheet` says why to whoever asks.
+fn give_sheet(choice: &ConfigChoice, times: Times) -> bool {
     let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
     let mut out = Out::new(&mut stdout, &mut stderr, times, false, false);
-    let _ = out.line("\nPrint this and keep it away from this machine; `key sheet` says it again.\n");
-    if let Err(Failure::Told { message, .. }) = key::sheet(choice, &mut out) {
-        out.aside(format!("snapkeep: the recovery sheet cannot be printed: {}", safe(&message)));
-    }
-    let _ = out.line("");
+    key::sheet(choice, &mut out).is_ok()
 }
 
 /// The latest settled runs that were told.

@@ -349,10 +349,17 @@ impl Engine {
             .cloned()
             .collect();
         self.view.publish(shown, now);
+        let mut unheard = Vec::new();
         for (reply, answer) in std::mem::take(&mut self.replies) {
-            // Whoever asked may have gone; what was asked has happened all the same.
-            let _ = reply.send(answer);
+            // Whoever asked may have gone; what was asked has happened all the same, but for what they
+            // would have begun.
+            if let Err(Ok(Done::Operation(operation))) = reply.send(answer)
+                && operation.end.is_none()
+            {
+                unheard.push(operation.number);
+            }
         }
+        self.end_unheard_operations(unheard, now)?;
         Ok(std::mem::take(&mut self.errands))
     }
 

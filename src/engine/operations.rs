@@ -1,6 +1,7 @@
 //! Work of hours that is no policy's run: written down before it is begun and when it is over. It is
 //! done elsewhere; the engine keeps the book.
 
+use crate::journal::JournalError;
 use crate::journal::change::Change;
 use crate::journal::record::{OperationEnd, OperationKind, OperationOutcome, OperationRecord};
 use crate::lifecycle::time::Moment;
@@ -20,6 +21,11 @@ impl Engine {
         if self.stopping {
             return Err(Refusal::Unavailable("the daemon is about to end".to_string()));
         }
+        // The journal takes no others; nobody who asks may bring it to refuse a turn.
+        if subject.is_empty() || subject.contains(char::is_control) {
+            return Err(Refusal::Unavailable("what has no name cannot be worked on".to_string()));
+        }
+        self.refuse_without_room(now)?;
         let number = self.latest_operation + 1;
         self.latest_operation = number;
         let (subject, who) = (subject.into(), who.into());
@@ -49,6 +55,16 @@ impl Engine {
         for number in cut_off {
             self.close_operation(number, OperationOutcome::Interrupted, "the daemon ended before it did".into(), now);
         }
+    }
+
+    /// Ends operations whose number reached nobody: whoever asked has gone, and nothing was begun.
+    pub(super) fn end_unheard_operations(&mut self, unheard: Vec<u64>, now: Moment) -> Result<(), JournalError> {
+        for number in unheard {
+            let message = "whoever asked had gone before it began".to_string();
+            self.close_operation(number, OperationOutcome::Interrupted, message, now);
+        }
+        let changes = std::mem::take(&mut self.changes);
+        if changes.is_empty() { Ok(()) } else { self.journal.commit(&changes) }
     }
 
     fn close_operation(

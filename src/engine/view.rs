@@ -29,9 +29,10 @@ struct Shown {
     policies: BTreeMap<Arc<str>, Arc<Tracked>>,
     problems: Arc<[Problem]>,
     chores: BTreeMap<Box<str>, Chore>,
-    rhythms: BTreeMap<Box<str>, Schedule>,
+    rhythms: BTreeMap<Box<str>, Rhythm>,
     repositories: Arc<[RepositoryShown]>,
     maintenance: BTreeMap<Box<str>, OperationRecord>,
+    verdicts: BTreeMap<Box<str>, OperationRecord>,
     clock_moved_back: Option<(Timestamp, Timestamp)>,
     safe_mode: Option<Arc<str>>,
     restrictions: Arc<[String]>,
@@ -47,6 +48,16 @@ pub struct Chore {
     pub trouble: Option<String>,
 }
 
+/// How often a housekeeping job should run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rhythm {
+    /// When it is due.
+    pub schedule: Schedule,
+    /// A job that has not ended so long after it was due is overdue. At least two hours: the scheduler
+    /// stays silent for as long as a clock was set back, and an hour is the commonest such step.
+    pub patience_ms: i64,
+}
+
 /// A repository, and how its maintenance stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepositoryShown {
@@ -58,6 +69,8 @@ pub struct RepositoryShown {
     pub maintains: bool,
     /// Its latest maintenance, if there was one.
     pub maintenance: Option<OperationRecord>,
+    /// The latest that came to an end by itself: how the repository was found.
+    pub verdict: Option<OperationRecord>,
 }
 
 /// How the daemon as a whole is.
@@ -76,7 +89,7 @@ pub struct Daemon {
     /// Housekeeping.
     pub chores: BTreeMap<Box<str>, Chore>,
     /// How often each of those jobs should run.
-    pub rhythms: BTreeMap<Box<str>, Schedule>,
+    pub rhythms: BTreeMap<Box<str>, Rhythm>,
     /// The repositories in force, by name.
     pub repositories: Vec<RepositoryShown>,
     /// From when to when the clock went back, if it did since the start.
@@ -90,19 +103,19 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// A job that has not run this long after it was due is overdue. The scheduler stays silent for as
-    /// long as a clock was set back; an hour is the commonest such step.
-    const OVERDUE_MS: i64 = 2 * 3_600_000;
-
     /// Returns the housekeeping jobs that should have run and did not, each with when it was due. One
     /// that never ran counts from the daemon's start.
     pub fn overdue(&self, now: Timestamp) -> Vec<(&str, Timestamp)> {
         let Some(started_at) = self.started_at else { return Vec::new() };
-        let due = |job: &str, schedule: &Schedule| {
+        let due = |job: &str, rhythm: &Rhythm| {
             let last_at = self.chores.get(job).map_or(started_at, |chore| chore.at.max(started_at));
-            schedule.next_after(last_at).filter(|due_at| now.since(*due_at) > Daemon::OVERDUE_MS)
+            if last_at.since(now) > rhythm.patience_ms {
+                // The clock was far ahead then; the scheduler waits for it to be so again.
+                return Some(now);
+            }
+            rhythm.schedule.next_after(last_at).filter(|due_at| now.since(*due_at) > rhythm.patience_ms)
         };
-        self.rhythms.iter().filter_map(|(job, schedule)| Some((&**job, due(job, schedule)?))).collect()
+        self.rhythms.iter().filter_map(|(job, rhythm)| Some((&**job, due(job, rhythm)?))).collect()
     }
 }
 
@@ -110,6 +123,7 @@ impl Shown {
     fn repositories(&self) -> Vec<RepositoryShown> {
         let shown = |repository: &RepositoryShown| RepositoryShown {
             maintenance: self.maintenance.get(&*repository.name).cloned(),
+            verdict: self.verdicts.get(&*repository.name).cloned(),
             ..repository.clone()
         };
         self.repositories.iter().map(shown).collect()
@@ -168,6 +182,7 @@ impl View {
             kind: repository.kind.clone(),
             maintains: repository.driver.abilities().maintain,
             maintenance: None,
+            verdict: None,
         });
         let repositories = repositories.collect();
         let mut shown = self.write();
@@ -181,7 +196,11 @@ impl View {
     }
 
     pub(super) fn set_maintenance(&self, operation: OperationRecord) {
-        self.write().maintenance.insert(operation.subject.clone(), operation);
+        let mut shown = self.write();
+        if operation.has_verdict() {
+            shown.verdicts.insert(operation.subject.clone(), operation.clone());
+        }
+        shown.maintenance.insert(operation.subject.clone(), operation);
     }
 
     /// Shows whose snapshots are made here, and since when.
@@ -197,7 +216,7 @@ impl View {
     }
 
     /// Says how often each housekeeping job should run.
-    pub fn set_rhythms(&self, rhythms: BTreeMap<Box<str>, Schedule>) {
+    pub fn set_rhythms(&self, rhythms: BTreeMap<Box<str>, Rhythm>) {
         self.write().rhythms = rhythms;
     }
 
@@ -247,7 +266,8 @@ mod tests {
 
     #[test]
     fn a_chore_that_stopped_is_found_without_the_scheduler() {
-        let hourly = Schedule::interval(Span::parse("1h").expect("a span"));
+        let schedule = Schedule::interval(Span::parse("1h").expect("a span"));
+        let hourly = Rhythm { schedule, patience_ms: 2 * 3_600_000 };
         let hour = |hours: i64| Timestamp::from_seconds(hours * 3600);
         let view = View::default();
         view.set_rhythms(["backup", "trim"].map(|job| (job.into(), hourly.clone())).into());
@@ -257,5 +277,7 @@ mod tests {
         assert_eq!(view.daemon().overdue(hour(110)), [("backup", hour(101))]);
         view.set_installation("i", hour(109));
         assert_eq!(view.daemon().overdue(hour(110)), []);
+        // The clock was ahead when it last ran, and the scheduler waits for then.
+        assert_eq!(view.daemon().overdue(hour(100)), [("backup", hour(100)), ("trim", hour(100))]);
     }
 }

@@ -65,7 +65,7 @@ fn warnings(daemon: &Daemon, now: Moment) -> Vec<String> {
         Some(format!("housekeeping {job}: {trouble}"))
     });
     let repositories = daemon.repositories.iter().filter_map(|shown| {
-        let end = shown.maintenance.as_ref()?.end.as_ref()?;
+        let end = shown.verdict.as_ref()?.end.as_ref()?;
         let failed = end.outcome == OperationOutcome::Failed;
         failed.then(|| format!("maintenance of repository {}: {}", shown.name, end.message))
     });

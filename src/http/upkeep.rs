@@ -35,6 +35,9 @@ pub struct OperationsParameters {
     limit: Option<u32>,
 }
 
+/// No name and no identity of a snapshot is longer.
+const SNAPSHOT_CHARS_MAX: usize = 512;
+
 type Begun = Result<(StatusCode, Json<OperationBody>), ApiError>;
 
 /// `POST /v1/verify`
@@ -49,6 +52,10 @@ pub async fn verify(
     let VerifyOrder { snapshot, read_data_percent, repositories, policies } = order;
     if read_data_percent > 100 {
         return Err(ApiError::bad_request("bad_percentage", "read_data_percent is more than 100"));
+    }
+    if !(1..=SNAPSHOT_CHARS_MAX).contains(&snapshot.chars().count()) || snapshot.contains(char::is_control) {
+        let detail = format!("snapshot must be 1 to {SNAPSHOT_CHARS_MAX} printable characters");
+        return Err(ApiError::bad_request("bad_snapshot", detail));
     }
     // Names are checked while the caller still listens.
     send(&shared, &peer, What::Sites { repositories: repositories.clone(), policies: policies.clone() }).await?;
@@ -107,6 +114,7 @@ pub fn repositories(shared: &Shared, shown: Vec<RepositoryShown>) -> Vec<Reposit
         driver: shown.kind.into(),
         maintains: shown.maintains,
         maintenance: shown.maintenance.map(|record| recorded(record, shared.api.upkeep.as_ref())),
+        verdict: shown.verdict.map(|record| recorded(record, None)),
     };
     shown.into_iter().map(body).collect()
 }

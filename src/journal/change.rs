@@ -373,7 +373,7 @@ pub struct Loaded {
     pub latest_operation: u64,
     /// Operations that have not ended: a process that ended cut them off.
     pub operations: Vec<OperationRecord>,
-    /// The latest maintenance of each repository.
+    /// The latest maintenance of each repository, and the latest that came to an end by itself, in order.
     pub maintenance: Vec<OperationRecord>,
     /// The latest instant any row speaks of: time did not stand still before it.
     pub latest_at: Timestamp,

@@ -40,11 +40,15 @@ pub(super) fn under_way(connection: &Connection) -> Result<Vec<OperationRecord>,
     all(connection, &sql, params![], read)
 }
 
-/// Returns the latest maintenance of each repository.
+/// Returns the latest maintenance of each repository, and the latest that came to an end by itself, in
+/// the order in which they began.
 pub(super) fn latest_maintenance(connection: &Connection) -> Result<Vec<OperationRecord>, JournalError> {
     let sql = format!(
         "select {COLUMNS} from operations where number in
-            (select max(number) from operations where kind = 'maintain' group by subject) order by subject"
+            (select max(number) from operations where kind = 'maintain' group by subject
+                union select max(number) from operations
+                    where kind = 'maintain' and (outcome = 'succeeded' or outcome = 'failed') group by subject)
+            order by number"
     );
     all(connection, &sql, params![], read)
 }

@@ -141,6 +141,13 @@ pub struct OperationRecord {
     pub end: Option<OperationEnd>,
 }
 
+impl OperationRecord {
+    /// Whether it came to an end by itself, and so says how its subject was found.
+    pub fn has_verdict(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| end.outcome != OperationOutcome::Interrupted)
+    }
+}
+
 /// How an operation ended, when, and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperationEnd {

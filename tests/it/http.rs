@@ -282,6 +282,7 @@ fn explain_keeps_the_words_of_opensearch_and_says_what_it_waits_for() {
                 "last_turn": 1772330480000,
                 "notices_waiting": 0,
                 "now": 1772330490000,
+                "overdue": [],
                 "policies": 1,
                 "problems": [],
                 "repositories": [],

@@ -414,10 +414,14 @@ fn operations_are_under_way_until_they_end_and_the_latest_maintenance_stays(open
 
     commit(&mut opened, &[ended(3, OperationOutcome::Interrupted, 8), ended(4, OperationOutcome::Succeeded, 8)]);
     commit(&mut opened, &[operation(5, OperationKind::Verify, "db-1", 9), ended(5, OperationOutcome::Failed, 9)]);
-    // What goes is what was superseded: 1 by 2, and verifications; the last number stays for the next one.
-    assert_eq!(opened.journal.trim(at(99), 1000).expect("trimmed"), 2);
+    let again = [operation(6, OperationKind::Maintain, "local", 10), ended(6, OperationOutcome::Interrupted, 11)];
+    commit(&mut opened, &again);
+    commit(&mut opened, &[operation(7, OperationKind::Verify, "db-1", 12), ended(7, OperationOutcome::Failed, 12)]);
+    // What goes is what was superseded: 1 by 2, and verifications; what was only cut off takes nothing's
+    // place, and the last number stays for the next one.
+    assert_eq!(opened.journal.trim(at(99), 1000).expect("trimmed"), 3);
     let loaded = opened.journal.load().expect("loaded");
-    assert_eq!((loaded.latest_operation, numbers(&loaded.maintenance)), (5, vec![2, 4]));
+    assert_eq!((loaded.latest_operation, numbers(&loaded.maintenance)), (7, vec![2, 4, 6]));
 }
 
 fn a_request_key_leads_to_its_run(open: Open) {

@@ -19,6 +19,7 @@ mod journal_contract;
 mod journal_format;
 mod keys;
 mod machines;
+mod operations;
 mod peers_chunks;
 mod peers_restic;
 mod policy_problems;

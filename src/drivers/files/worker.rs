@@ -31,7 +31,11 @@ pub fn worker_main() -> ExitCode {
     let panics = output.clone();
     std::panic::set_hook(Box::new(move |panic| {
         eprintln!("{panic}");
-        panics.panicked(&first_words(&panic.to_string()))
+        let text = panic.to_string();
+        // A thread that reads ahead for a reader that has given up: the reader says why it did.
+        if !text.contains("SendError(") {
+            panics.panicked(&first_words(&text))
+        }
     }));
     if log::set_logger(&LOG).is_ok() {
         log::set_max_level(log::LevelFilter::Warn);

@@ -9,7 +9,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, kill_process_group, prlimit, waitid};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process_group, prlimit, waitid,
+};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::runtime::Handle;
 use tokio::signal::unix::SignalKind;
@@ -196,6 +198,8 @@ impl Drop for Worker {
 const ADDRESS_SPACE_FACTOR: u64 = 4;
 
 fn limit(pid: Pid, resource: Resource, max: u64) -> io::Result<()> {
+    // Nobody may give a child more than there is for all.
+    let max = getrlimit(resource).maximum.map_or(max, |own| own.min(max));
     let both = Rlimit { current: Some(max), maximum: Some(max) };
     match prlimit(Some(pid), resource, both) {
         // It has ended already; its exit code will say why.

@@ -32,6 +32,9 @@ pub struct RepositoryBody {
     pub maintains: bool,
     /// Its latest maintenance; null where there was none.
     pub maintenance: Option<OperationBody>,
+    /// The latest that came to an end by itself: how the repository was found.
+    #[serde(default)]
+    pub verdict: Option<OperationBody>,
 }
 
 /// The answer of `/v1/operations`.

@@ -70,6 +70,8 @@ fn people_verify_snapshots_and_maintain_repositories_through_the_daemon() {
     assert_eq!((&sound["verified"]["files"], &sound["verified"]["bytes_read"]), (&1.into(), &0.into()), "{sound}");
     for (words, expected) in [
         (vec!["verify", "nobody"], "no repository has a snapshot nobody"),
+        (vec!["verify", ""], "snapshot must be 1 to 512 printable characters"),
+        (vec!["verify", "a\u{1}b"], "snapshot must be 1 to 512 printable characters"),
         (vec!["verify", &name, "--policy", "nobody"], "there is no policy `nobody`"),
         (vec!["maintain", "nowhere"], "there is no repository `nowhere`"),
         (vec!["maintain", "store"], "has no maintenance"),
