@@ -31,6 +31,7 @@ pub fn create(
     let lock = Lock::take(place, lock::MAKING, name)?;
     let troubles = Troubles::default();
     let roots = source::roots(config, &troubles);
+    let began = Began::with(&roots);
     // Asked again after it was made, it is there even if its paths are not.
     let (opened, news) = if roots.is_empty() && repository::find(place)? == repository::Finding::Nothing {
         return Err(nothing_to_read(&troubles));
@@ -65,7 +66,6 @@ pub fn create(
         .map_err(|error| Fault::permanent(format!("paths cannot be read: {}", error.display_log())))?;
     output.doing("reading the repository", "");
     let opened = opened.to_indexed_ids().map_err(|error| damage::index_fault(place, &error))?;
-    let began = Began::with(&roots);
     let before = log.passed_over();
     let provisional = opened
         .archive(&BackupOptions::default(), &source, fresh, &roots)
@@ -75,9 +75,7 @@ pub fn create(
 
     // What the library passed over without our having seen it is missing as well.
     let unseen = passed_over.saturating_sub(troubles.counts().passed_over);
-    for text in log.last_passed_over(unseen) {
-        troubles.unread(text);
-    }
+    troubles.unseen(unseen, log.last_passed_over(unseen));
     let (unread, vanished, told) = {
         let counts = troubles.counts();
         (counts.unread, counts.vanished, [counts.message(), counts.message_changed()])

@@ -2,24 +2,27 @@
 //!
 //! What is stored of a file besides its content was looked at before. So a file that grows is read up to
 //! where it ended then, as if a moment earlier; one that is cut short ends in zeros and is counted as not
-//! read, so that what is stored fits together and no length lies. What took its place is not read: a
+//! read, so that what is stored fits together and no length lies. One that holds more than its length says
+//! is counted as not read too. What took its place is not read: a
 //! link or a pipe leads elsewhere or nowhere, and another file has an owner and a mode of its own.
 
 use std::fs::{File, Metadata as FileMetadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustic_core::repofile::Metadata;
 use rustic_core::{ErrorKind as Related, ReadSourceOpen, RusticError, RusticResult};
 use rustix::fs::OFlags;
 
-use super::source::Troubles;
+use super::source::{Directory, Troubles};
 
 /// A file that is going to be read.
 pub struct Watched {
     path: PathBuf,
     was: Was,
+    held_by: Option<Arc<Directory>>,
     troubles: Troubles,
 }
 
@@ -39,10 +42,14 @@ impl Was {
 }
 
 impl Watched {
-    /// Returns the file at `path`, which has been looked at.
-    pub fn new(path: PathBuf, meta: &Metadata, troubles: Troubles) -> Watched {
+    /// Returns the file at `path`, which has been looked at, as has the directory that holds it.
+    pub fn new(path: PathBuf, meta: &Metadata, held_by: Option<Arc<Directory>>, troubles: Troubles) -> Watched {
         let was = Was { size: meta.size, inode: meta.inode, modified: meta.mtime };
-        Watched { path, was, troubles }
+        Watched { path, was, held_by, troubles }
+    }
+
+    fn failed(&self, error: &io::Error) {
+        self.troubles.error(Some(&self.path), &error.to_string(), self.held_by.as_deref());
     }
 
     fn file(&self) -> io::Result<File> {
@@ -75,7 +82,7 @@ impl ReadSourceOpen for Watched {
 
     fn open(self) -> RusticResult<WatchedReader> {
         let file = self.file().map_err(|error| {
-            self.troubles.error(Some(&self.path), &error.to_string());
+            self.failed(&error);
             RusticError::with_source(Related::InputOutput, "a file cannot be opened", error)
         })?;
         let left = self.was.size;
@@ -118,7 +125,7 @@ impl Read for WatchedReader {
             Err(error) => {
                 if error.kind() != ErrorKind::Interrupted && self.state != State::Failed {
                     self.state = State::Failed;
-                    self.watched.troubles.error(Some(&self.watched.path), &error.to_string());
+                    self.watched.failed(&error);
                 }
                 return Err(error);
             }
@@ -130,8 +137,18 @@ impl Read for WatchedReader {
 
 impl Drop for WatchedReader {
     fn drop(&mut self) {
-        let changed = || !self.file.metadata().is_ok_and(|metadata| self.watched.was.looks_like(&metadata));
-        if self.state == State::Sound && changed() {
+        if self.state != State::Sound {
+            return;
+        }
+        // Some file systems tell no length, or one that is made up. Asked in this order, a file that grew
+        // tells of it.
+        let has_more = self.left == 0 && self.file.read_exact(&mut [0]).is_ok();
+        let metadata = self.file.metadata();
+        let was = self.watched.was;
+        if has_more && metadata.as_ref().is_ok_and(|metadata| metadata.len() == was.size) {
+            let path = self.watched.path.display();
+            self.watched.troubles.unread(format!("{path}: it holds more than the {} bytes that it says", was.size));
+        } else if !metadata.is_ok_and(|metadata| was.looks_like(&metadata)) {
             self.watched.troubles.changed(&self.watched.path);
         }
     }
@@ -150,7 +167,7 @@ mod tests {
         let modified = metadata.modified().ok().and_then(|time| jiff::Timestamp::try_from(time).ok());
         let (troubles, was) = (Troubles::default(), Was { size, inode: metadata.ino(), modified });
         meanwhile();
-        let watched = Watched { path: path.to_path_buf(), was, troubles: troubles.clone() };
+        let watched = Watched { path: path.to_path_buf(), was, held_by: None, troubles: troubles.clone() };
         let stored = watched.open().ok().map(|mut reader| {
             let mut stored = Vec::new();
             reader.read_to_end(&mut stored).expect("read");

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,11 +68,22 @@ impl Troubles {
         }
     }
 
-    /// Counts what the library is told of as well, and passes over.
-    pub fn error(&self, path: Option<&Path>, text: &str) {
+    /// Counts so many that could not be read, of which only some can be named.
+    pub fn unseen(&self, count: u64, names: Vec<String>) {
+        let mut counts = self.counts();
+        counts.unread += count;
+        let room = NAMED_MAX.saturating_sub(counts.named.len());
+        counts.named.extend(names.into_iter().take(room));
+    }
+
+    /// Counts what the library is told of as well, and passes over. What is gone has vanished, unless the
+    /// file system of the directory that held it is gone too.
+    pub fn error(&self, path: Option<&Path>, text: &str, held_by: Option<&Directory>) {
+        let is_gone = text.contains("(os error 2)") || text.contains("kind: NotFound");
+        let has_vanished = is_gone && held_by.is_none_or(Directory::has_its_file_system);
         let mut counts = self.counts();
         counts.passed_over += 1;
-        if text.contains("(os error 2)") || text.contains("kind: NotFound") {
+        if has_vanished {
             counts.vanished += 1;
         } else {
             let named = match path {
@@ -97,6 +109,9 @@ impl Counts {
             return None;
         }
         let more = self.unread.saturating_sub(self.named.len() as u64);
+        if self.named.is_empty() {
+            return Some(format!("{more} could not be read"));
+        }
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         Some(format!("{} could not be read: {}{more}", self.unread, self.named.join("; ")))
     }
@@ -127,7 +142,7 @@ struct Root {
 /// What tells a file or a directory from every other: device and inode.
 type Identity = (u64, u64);
 
-fn identity(path: &Path) -> std::io::Result<Identity> {
+fn identity(path: &Path) -> io::Result<Identity> {
     fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
@@ -153,28 +168,89 @@ pub fn roots(config: &Config, troubles: &Troubles) -> Vec<PathBuf> {
     roots
 }
 
-/// The directories among the roots, as they were when a snapshot was begun.
-pub struct Began(Vec<(PathBuf, Identity)>);
+/// The roots, as they were when a snapshot was begun.
+pub struct Began(Vec<(PathBuf, Was)>);
+
+enum Was {
+    File,
+    Directory(Identity),
+    /// It could not be looked at, though it had just been found.
+    Unknown,
+}
 
 impl Began {
-    /// Remembers what is there.
+    /// Remembers what is there. Only what happens after this is noticed.
     pub fn with(roots: &[PathBuf]) -> Began {
-        let directories = roots.iter().filter(|root| root.is_dir());
-        Began(directories.filter_map(|root| Some((root.clone(), identity(root).ok()?))).collect())
+        let was = |root: &PathBuf| match fs::symlink_metadata(root) {
+            Ok(metadata) if metadata.is_dir() => Was::Directory((metadata.dev(), metadata.ino())),
+            Ok(_) => Was::File,
+            Err(_) => Was::Unknown,
+        };
+        Began(roots.iter().map(|root| (root.clone(), was(root))).collect())
     }
 
-    /// Counts those that are not there any more. A single file that vanishes was deleted, and a snapshot
-    /// taken a moment later would be whole without it; a path that was asked for is missed.
+    /// Counts those that are not there any more. A file that vanishes below a root was deleted, and a
+    /// snapshot taken a moment later would be whole without it; a path that was asked for is missed.
     pub fn compare(&self, troubles: &Troubles) {
         for (root, was) in &self.0 {
-            match identity(root) {
-                Ok(is) if is == *was => {}
-                Ok(_) => {
+            match (identity(root), was) {
+                (Ok(is), Was::Directory(was)) if is == *was => {}
+                // Who changes a file often writes another and gives it its name.
+                (Ok(_), Was::File) => {}
+                (Ok(_), _) => {
                     troubles.unread(format!("{}: another has taken its place while it was read", root.display()));
                 }
-                Err(error) => troubles.unread(format!("{}: it was lost while it was read: {error}", root.display())),
+                // A file that is there was read, or counted when it could not be.
+                (Err(error), Was::File) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+                (Err(error), _) => {
+                    troubles.unread(format!("{}: it was lost while it was read: {error}", root.display()));
+                }
             }
         }
+    }
+}
+
+/// A directory, and the file system it was in when it was listed.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    device: u64,
+}
+
+impl Directory {
+    fn at(path: &Path) -> Option<Directory> {
+        let (device, _) = identity(path).ok()?;
+        Some(Directory { path: path.to_path_buf(), device })
+    }
+
+    /// Whether its file system is still where it was. The directory itself may have been deleted; then
+    /// what is nearest above it tells.
+    fn has_its_file_system(&self) -> bool {
+        let is_gone = |error: &io::Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
+        let nearest = self.path.ancestors().map(identity).find(|found| !found.as_ref().is_err_and(is_gone));
+        matches!(nearest, Some(Ok((device, _))) if device == self.device)
+    }
+}
+
+/// The directories that a walk is in, the innermost last.
+#[derive(Default)]
+struct Within(Vec<Arc<Directory>>);
+
+impl Within {
+    /// Returns the directory that holds this entry, which is where the walk is now.
+    fn holder(&mut self, path: &Path, is_dir: bool) -> Option<Arc<Directory>> {
+        while self.0.last().is_some_and(|directory| !path.starts_with(&directory.path)) {
+            self.0.pop();
+        }
+        let holder = self.0.last().cloned().or_else(|| Some(Arc::new(Directory::at(path.parent()?)?)));
+        if is_dir {
+            self.0.extend(Directory::at(path).map(Arc::new));
+        }
+        holder
+    }
+
+    fn innermost(&self) -> Option<&Directory> {
+        self.0.last().map(AsRef::as_ref)
     }
 }
 
@@ -228,7 +304,8 @@ impl ReadSource for Source {
             let parents = parents.into_iter().filter_map(move |path| directory(&path, &of_parents)).map(Ok);
             let mut others = Others { own: own.clone(), within: None };
             let walk = walk.filter(move |entry| entry.as_ref().map_or(true, |entry| others.has(entry)));
-            parents.chain(walk.map(move |entry| watched(entry, &of_walk)))
+            let mut within = Within::default();
+            parents.chain(walk.map(move |entry| watched(entry, &mut within, &of_walk)))
         }))
     }
 }
@@ -271,10 +348,16 @@ impl Others {
     }
 }
 
-fn watched(entry: RusticResult<ReadSourceEntry<Opening>>, troubles: &Troubles) -> RusticResult<Entry> {
-    let entry = entry.inspect_err(|error| troubles.error(None, &cause(error)))?;
+fn watched(
+    entry: RusticResult<ReadSourceEntry<Opening>>,
+    within: &mut Within,
+    troubles: &Troubles,
+) -> RusticResult<Entry> {
+    // What cannot be listed is in the directory where the walk is.
+    let entry = entry.inspect_err(|error| troubles.error(None, &cause(error), within.innermost()))?;
     let ReadSourceEntry { path, node, open } = entry;
-    let open = open.map(|_| Watched::new(path.clone(), &node.meta, troubles.clone()));
+    let holder = within.holder(&path, node.is_dir());
+    let open = open.map(|_| Watched::new(path.clone(), &node.meta, holder, troubles.clone()));
     Ok(ReadSourceEntry { path, node, open })
 }
 
@@ -320,9 +403,9 @@ mod tests {
         let troubles = Troubles::default();
         assert_eq!(troubles.counts().message(), None);
         for number in 0..7 {
-            troubles.error(Some(Path::new(&format!("/f{number}"))), "denied");
+            troubles.error(Some(Path::new(&format!("/f{number}"))), "denied", None);
         }
-        troubles.error(Some(Path::new("/gone")), "No such file or directory (os error 2)");
+        troubles.error(Some(Path::new("/gone")), "No such file or directory (os error 2)", None);
         let counts = troubles.counts();
         assert_eq!((counts.unread, counts.vanished, counts.passed_over), (7, 1, 8));
         let named = "/f0: denied; /f1: denied; /f2: denied; /f3: denied; /f4: denied and 2 more";

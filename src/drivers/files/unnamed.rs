@@ -17,10 +17,11 @@ use rustic_core::repofile::IndexFile;
 use crate::lifecycle::workflow::Fault;
 
 use super::super::protocol::AmountLine;
-use super::lock::Lock;
+use super::key::Readers;
+use super::lock::{self, Lock};
 use super::maintain::{add, files, folders_of_packs, unusable};
 use super::repository::{self, Opened};
-use super::{Place, damage};
+use super::{Place, damage, key};
 
 /// What follows the repository's path.
 const SUFFIX: &str = ".unnamed";
@@ -30,23 +31,28 @@ const SUFFIX: &str = ".unnamed";
 struct Seen(BTreeMap<String, u64>);
 
 impl Seen {
-    /// Reads what was seen before; lines that make no sense were not seen.
+    /// Reads what was seen before; lines that make no sense, or do not end, were not seen.
     fn read(place: &Place) -> Seen {
         let text = fs::read_to_string(place.beside(SUFFIX)).unwrap_or_default();
         let line = |line: &str| {
-            let (name, at) = line.split_once(' ')?;
+            let (name, at) = line.strip_suffix('\n')?.split_once(' ')?;
             Some((name.to_owned(), at.parse().ok()?))
         };
-        Seen(text.lines().filter_map(line).collect())
+        Seen(text.split_inclusive('\n').filter_map(line).collect())
     }
 
-    /// Writes what was seen, and nothing where there was nothing.
+    /// Writes what was seen, whole and durably, for those who may read the lock; and nothing where there was
+    /// nothing.
     fn write(&self, place: &Place) -> Result<(), Fault> {
         let path = place.beside(SUFFIX);
         let text: String = self.0.iter().map(|(name, at)| format!("{name} {at}\n")).collect();
-        let written = if text.is_empty() { fs::remove_file(&path) } else { fs::write(&path, text) };
+        let written = if text.is_empty() {
+            fs::remove_file(&path).and_then(|()| key::sync_parent(&path))
+        } else {
+            Readers::of(&place.beside(lock::SUFFIX)).and_then(|like| key::write_whole(&path, text.as_bytes(), &like))
+        };
         match written {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(unusable(&path, &error)),
+            Err(error) if !(text.is_empty() && error.kind() == ErrorKind::NotFound) => Err(unusable(&path, &error)),
             Ok(()) | Err(_) => Ok(()),
         }
     }
