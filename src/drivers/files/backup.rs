@@ -14,8 +14,9 @@ use crate::lifecycle::workflow::Fault;
 use super::super::protocol::CreateResult;
 use super::lock::{self, Lock};
 use super::output::Output;
+use super::present::Began;
 use super::repository::{self, Opened};
-use super::source::{self, Began, Source, Troubles};
+use super::source::{self, Source, Troubles};
 use super::worker::Log;
 use super::{Config, Place, damage, tags};
 

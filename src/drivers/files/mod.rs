@@ -22,6 +22,7 @@ mod keyring;
 mod lock;
 mod maintain;
 mod output;
+mod present;
 mod reading;
 mod repository;
 mod restore;

@@ -16,7 +16,8 @@ use rustic_core::repofile::Metadata;
 use rustic_core::{ErrorKind as Related, ReadSourceOpen, RusticError, RusticResult};
 use rustix::fs::OFlags;
 
-use super::source::{Directory, Troubles};
+use super::present::Directory;
+use super::source::Troubles;
 
 /// A file that is going to be read.
 pub struct Watched {
@@ -187,6 +188,22 @@ mod tests {
         assert_eq!(read(&path, 7, grows), (Some(b"a line\n".to_vec()), 0, 1));
         let shrinks = || fs::write(&path, "a l").expect("written");
         assert_eq!(read(&path, 19, shrinks), (Some([b"a l".as_slice(), &[0; 16]].concat()), 1, 0));
+    }
+
+    #[test]
+    fn a_file_that_holds_more_than_it_says_is_not_read() {
+        let path = std::path::Path::new("/proc/self/status");
+        if !path.exists() {
+            eprintln!("NOT TESTED: a file that tells no length, because there is no /proc");
+            return;
+        }
+        assert_eq!(read(path, 0, || {}), (Some(Vec::new()), 1, 0));
+        // One that is empty, and one that was and grew, are as they were listed.
+        let folder = tempfile::tempdir().expect("a directory");
+        let path = folder.path().join("log");
+        fs::write(&path, "").expect("written");
+        assert_eq!(read(&path, 0, || {}), (Some(Vec::new()), 0, 0));
+        assert_eq!(read(&path, 0, || fs::write(&path, "a line").expect("written")), (Some(Vec::new()), 0, 1));
     }
 
     #[test]

@@ -6,9 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::fs;
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +14,7 @@ use rustic_core::{
     RusticResult,
 };
 
+use super::present::{Directory, Identity, Within, identity};
 use super::reading::Watched;
 use super::{Config, Place, lock};
 
@@ -139,13 +137,6 @@ struct Root {
     walk: LocalSource,
 }
 
-/// What tells a file or a directory from every other: device and inode.
-type Identity = (u64, u64);
-
-fn identity(path: &Path) -> io::Result<Identity> {
-    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
-}
-
 /// The paths that are there, resolved, sorted, none within another.
 pub fn roots(config: &Config, troubles: &Troubles) -> Vec<PathBuf> {
     let mut there = BTreeSet::new();
@@ -166,92 +157,6 @@ pub fn roots(config: &Config, troubles: &Troubles) -> Vec<PathBuf> {
         }
     }
     roots
-}
-
-/// The roots, as they were when a snapshot was begun.
-pub struct Began(Vec<(PathBuf, Was)>);
-
-enum Was {
-    File,
-    Directory(Identity),
-    /// It could not be looked at, though it had just been found.
-    Unknown,
-}
-
-impl Began {
-    /// Remembers what is there. Only what happens after this is noticed.
-    pub fn with(roots: &[PathBuf]) -> Began {
-        let was = |root: &PathBuf| match fs::symlink_metadata(root) {
-            Ok(metadata) if metadata.is_dir() => Was::Directory((metadata.dev(), metadata.ino())),
-            Ok(_) => Was::File,
-            Err(_) => Was::Unknown,
-        };
-        Began(roots.iter().map(|root| (root.clone(), was(root))).collect())
-    }
-
-    /// Counts those that are not there any more. A file that vanishes below a root was deleted, and a
-    /// snapshot taken a moment later would be whole without it; a path that was asked for is missed.
-    pub fn compare(&self, troubles: &Troubles) {
-        for (root, was) in &self.0 {
-            match (identity(root), was) {
-                (Ok(is), Was::Directory(was)) if is == *was => {}
-                // Who changes a file often writes another and gives it its name.
-                (Ok(_), Was::File) => {}
-                (Ok(_), _) => {
-                    troubles.unread(format!("{}: another has taken its place while it was read", root.display()));
-                }
-                // A file that is there was read, or counted when it could not be.
-                (Err(error), Was::File) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
-                (Err(error), _) => {
-                    troubles.unread(format!("{}: it was lost while it was read: {error}", root.display()));
-                }
-            }
-        }
-    }
-}
-
-/// A directory, and the file system it was in when it was listed.
-#[derive(Debug)]
-pub struct Directory {
-    path: PathBuf,
-    device: u64,
-}
-
-impl Directory {
-    fn at(path: &Path) -> Option<Directory> {
-        let (device, _) = identity(path).ok()?;
-        Some(Directory { path: path.to_path_buf(), device })
-    }
-
-    /// Whether its file system is still where it was. The directory itself may have been deleted; then
-    /// what is nearest above it tells.
-    fn has_its_file_system(&self) -> bool {
-        let is_gone = |error: &io::Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
-        let nearest = self.path.ancestors().map(identity).find(|found| !found.as_ref().is_err_and(is_gone));
-        matches!(nearest, Some(Ok((device, _))) if device == self.device)
-    }
-}
-
-/// The directories that a walk is in, the innermost last.
-#[derive(Default)]
-struct Within(Vec<Arc<Directory>>);
-
-impl Within {
-    /// Returns the directory that holds this entry, which is where the walk is now.
-    fn holder(&mut self, path: &Path, is_dir: bool) -> Option<Arc<Directory>> {
-        while self.0.last().is_some_and(|directory| !path.starts_with(&directory.path)) {
-            self.0.pop();
-        }
-        let holder = self.0.last().cloned().or_else(|| Some(Arc::new(Directory::at(path.parent()?)?)));
-        if is_dir {
-            self.0.extend(Directory::at(path).map(Arc::new));
-        }
-        holder
-    }
-
-    fn innermost(&self) -> Option<&Directory> {
-        self.0.last().map(AsRef::as_ref)
-    }
 }
 
 impl Source {
@@ -380,6 +285,8 @@ fn literal(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -396,6 +303,40 @@ mod tests {
         assert_eq!(found, ["a", "a-c", "d"].map(|name| base.join(name)));
         let message = troubles.counts().message().expect("one is gone");
         assert!(message.starts_with("1 could not be read: ") && message.contains("/gone: "), "{message}");
+    }
+
+    #[test]
+    fn what_nobody_has_words_for_counts() {
+        let troubles = Troubles::default();
+        troubles.unseen(2, Vec::new());
+        assert_eq!(troubles.counts().message(), Some("2 could not be read".to_owned()));
+        troubles.unseen(7, ["a", "b", "c", "d", "e", "f"].map(str::to_owned).to_vec());
+        let counts = troubles.counts();
+        assert_eq!((counts.unread, counts.vanished), (9, 0));
+        assert_eq!(counts.message(), Some("9 could not be read: a; b; c; d; e and 4 more".to_owned()));
+    }
+
+    #[test]
+    fn what_is_gone_has_vanished_only_while_its_file_system_is_there() {
+        let gone = "No such file or directory (os error 2)";
+        let folder = tempfile::tempdir().expect("a directory");
+        let directory = folder.path().join("a/b");
+        fs::create_dir_all(&directory).expect("made");
+        let (device, _) = identity(&directory).expect("there");
+        let here = Directory::in_device(&directory, device);
+        let elsewhere = Directory::in_device(&directory, device + 1);
+        for is_deleted in [false, true] {
+            if is_deleted {
+                fs::remove_dir_all(folder.path().join("a")).expect("removed");
+            }
+            let troubles = Troubles::default();
+            troubles.error(Some(&directory.join("page")), gone, Some(&here));
+            assert_eq!(troubles.counts().vanished, 1);
+            troubles.error(Some(&directory.join("page")), gone, Some(&elsewhere));
+            let counts = troubles.counts();
+            assert_eq!((counts.unread, counts.vanished, counts.passed_over), (1, 1, 2));
+            assert!(counts.message().is_some_and(|message| message.contains("/a/b/page: ")));
+        }
     }
 
     #[test]

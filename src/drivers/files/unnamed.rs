@@ -117,3 +117,33 @@ pub fn sweep(place: &Place, opened: &Opened, lock: &Lock, delay: Duration) -> Re
     seen.write(place)?;
     Ok((removed, kept))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_is_there_whole_or_was_not_seen() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let place = Place {
+            path: folder.path().join("repository"),
+            key_file: None,
+            key_credential: None,
+            prune_delay_ms: None,
+        };
+        let _lock = Lock::take(&place, "maintain", "").expect("nobody has it");
+        let seen = Seen([("a".to_owned(), 1), ("b".to_owned(), 22)].into());
+        // What a killed one left unfinished is in nobody's way.
+        let path = place.beside(SUFFIX);
+        fs::write(key::suffixed(&path, "-tmp-"), "a").expect("written");
+        seen.write(&place).expect("written");
+        assert_eq!(Seen::read(&place).0, seen.0);
+        assert!(!key::suffixed(&path, "-tmp-").exists());
+        fs::write(&path, "a 1\nb 2").expect("written");
+        assert_eq!(Seen::read(&place).0, [("a".to_owned(), 1)].into());
+        for _ in 0..2 {
+            forget(&place).expect("forgotten");
+            assert!(!path.exists());
+        }
+    }
+}
