@@ -205,7 +205,7 @@ fn round(tool: Tool, tree: &Path, place: &Path, figures: &mut Figures) {
 
 /// Runs a program to its end, which must be a good one, and returns its peak of memory in kB.
 fn run(command: &mut Command) -> u64 {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("it runs");
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
     let mut peak_kb = 0;
     loop {
         peak_kb = high_water(&child).max(peak_kb);
