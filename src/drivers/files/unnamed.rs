@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustic_core::RusticError;
@@ -72,9 +71,7 @@ fn millis(at: SystemTime) -> u64 {
 /// Removes packs that no index has named for the delay: what killed processes left behind. Returns what
 /// was removed and what is too young.
 pub fn sweep(place: &Place, opened: &Opened, lock: &Lock, delay: Duration) -> Result<(AmountLine, AmountLine), Fault> {
-    let index = place.path.join("index");
-    let there = |path: &PathBuf| path.file_name().is_some_and(|name| repository::is_id(&name.to_string_lossy()));
-    let count = files(&index)?.iter().filter(|path| there(path)).count();
+    let count = repository::index(place)?.len();
     let mut named = BTreeSet::new();
     let mut read = 0;
     let failed = |error: Box<RusticError>| damage::index_fault(place, &error);
