@@ -20,6 +20,17 @@ pub fn now() -> Moment {
     Moment { wall: Timestamp::from_millis(wall), boot: boot(), uptime }
 }
 
+/// Whether the kernel holds its clock for synchronised, as a time service tells it (`STA_UNSYNC` of
+/// `adjtimex`). Where it cannot be asked, it is not.
+pub fn is_synchronised() -> bool {
+    // SAFETY: `timex` is plain numbers, for which zeros are values, and `modes` of zero only reads.
+    let (state, timex) = unsafe {
+        let mut timex: libc::timex = std::mem::zeroed();
+        (libc::adjtimex(&raw mut timex), timex)
+    };
+    state >= 0 && state != libc::TIME_ERROR && timex.status & libc::STA_UNSYNC == 0
+}
+
 /// Returns a number that is the same for all of one boot and differs between boots.
 fn boot() -> u64 {
     static BOOT: OnceLock<u64> = OnceLock::new();

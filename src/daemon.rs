@@ -117,8 +117,8 @@ pub fn run(sources: &Sources, settings: &Settings, started: impl FnOnce(Started)
     }
     let view = Arc::new(View::default());
     let jobs_max = usize::try_from(settings.jobs_max).unwrap_or(usize::MAX);
-    let (engine, errands) =
-        Engine::start(journal, roster, view.clone(), jobs_max, now).map_err(DaemonError::Journal)?;
+    let (engine, errands) = Engine::start(journal, roster, view.clone(), jobs_max, now, clock::is_synchronised())
+        .map_err(DaemonError::Journal)?;
 
     let mut zone_data = zone::versions().system;
     let load = move || {

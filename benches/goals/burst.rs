@@ -67,7 +67,7 @@ fn burst(folder: &Path, jobs_max: usize) -> (Samples, Samples, usize) {
     let mut raw = RawLog::new(folder);
     let view = Arc::new(View::default());
     let (mut engine, first) =
-        Engine::start(journal, roster(DUE, &driver), view, jobs_max, START).expect("the engine starts");
+        Engine::start(journal, roster(DUE, &driver), view, jobs_max, START, true).expect("the engine starts");
     let mut now = START;
     settle(&mut engine, &driver, first, now, usize::MAX);
     let (mut samples, mut limits, mut turns) = (Samples::default(), Samples::default(), 0);

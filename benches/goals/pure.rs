@@ -5,12 +5,12 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use snapkeep::config::zone;
-use snapkeep::lifecycle::plan::Plan;
+use snapkeep::lifecycle::plan::{Grounds, Look, Plan};
 use snapkeep::lifecycle::policy::Condition;
 use snapkeep::lifecycle::retention::Owner;
 use snapkeep::lifecycle::schedule::Schedule;
 use snapkeep::lifecycle::snapshot::{Listing, Snapshot, Status, label};
-use snapkeep::lifecycle::time::{Span, Timestamp};
+use snapkeep::lifecycle::time::{Moment, Span, Timestamp};
 use snapkeep::lifecycle::zone::Zone;
 
 use crate::stats::{Samples, span};
@@ -31,6 +31,8 @@ pub fn measure(table: &mut Table) {
 fn plan(table: &mut Table) {
     let owner = Owner { installation: "installation".into(), policy_uid: "uid".into() };
     let condition = Condition::new(Some(Span::parse("30d").expect("a span")), Some(5_000), Some(7)).expect("valid");
+    let now = Moment { wall: NOW, boot: 1, uptime: NOW.millis() };
+    let grounds = Grounds::plain(owner, condition, Some(0), now);
     let sorted = Samples::of(15, |_| {
         let mut keys: Vec<(Timestamp, usize)> =
             (0..SNAPSHOTS).map(|index| (NOW.plus(-((index * MIX % SNAPSHOTS) as i64)), index)).collect();
@@ -42,7 +44,7 @@ fn plan(table: &mut Table) {
         let mut plan = None;
         let samples = Samples::of_spans((0..15).map(|_| {
             let begin = Instant::now();
-            let made = Plan::make(&owner, &condition, black_box(&listing), None, false, NOW);
+            let made = Plan::make(&grounds, black_box(&listing), Look::First { deleted: 0 }, NOW);
             let took = begin.elapsed();
             // What the last one held is given back after the clock was read.
             plan = Some(made);

@@ -95,7 +95,7 @@ fn starts(root: &Path, settings: &Path, policies: usize, runs: usize, table: &mu
     let read = begin.elapsed();
     assert!(roster.problems.is_empty(), "{:?}", roster.problems.first());
     let begin = Instant::now();
-    let engine = Engine::start(journal, roster, Arc::new(View::default()), 16, now).expect("an engine");
+    let engine = Engine::start(journal, roster, Arc::new(View::default()), 16, now, true).expect("an engine");
     let began = begin.elapsed();
     drop(engine);
     let parts = [("journal", opened), ("files", read), ("engine", began)];
@@ -201,7 +201,7 @@ fn reload(root: &Path, policies: usize, table: &mut Table) {
     let journal = Journal::open(&root.join("reload"), now).expect("a journal");
     let mut loader = Loader::new(Sources::of_file(&many.join("snapkeep.toml")), |_, _| None);
     let roster = loader.load(now.wall);
-    let (mut engine, _) = Engine::start(journal, roster, Arc::new(View::default()), 16, now).expect("an engine");
+    let (mut engine, _) = Engine::start(journal, roster, Arc::new(View::default()), 16, now, true).expect("an engine");
     let (mut whole, mut turn) = (Samples::default(), Samples::default());
     for index in 0..20 {
         let name = folder::name(index * 7 % policies);

@@ -10,7 +10,8 @@ use super::schedules::{GAPS_FROM, Schedules};
 use super::table::nearest;
 use crate::lifecycle::date_format::DateFormat;
 use crate::lifecycle::policy::{
-    BadCondition, CatchUp, Condition, CreationRule, DeletionRule, Notification, OnOverlap, Pace, Policy, Revision,
+    BadCondition, CatchUp, Condition, CreationRule, DeletionRule, Guards, Notification, OnOverlap, Pace, Policy,
+    Revision,
 };
 use crate::lifecycle::schedule::Schedule;
 use crate::lifecycle::time::{Span, format_millis};
@@ -107,7 +108,7 @@ pub fn check(
             warn_of_idle_age(findings, &creation.schedule, written);
         }
         let pace = schedule.map(|schedule| pace(findings, part, schedule));
-        Some(DeletionRule { pace: pace?, condition: condition? })
+        Some(DeletionRule { pace: pace?, condition: condition?, guards: Guards::default() })
     });
 
     let snapshot = document.snapshot_config.as_ref();

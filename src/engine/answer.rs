@@ -55,7 +55,8 @@ impl Engine {
     }
 
     pub(super) fn advance<W: Work>(&mut self, index: u32, tracked: &mut Tracked, answer: Answer, now: Moment) {
-        let (Some(terms), Some(effort)) = (W::terms(tracked, &self.installation), W::effort(tracked)) else {
+        let around = self.around::<W>(tracked, now);
+        let (Some(terms), Some(effort)) = (W::terms(tracked, &around), W::effort(tracked)) else {
             // Without terms nothing can be made of it; the next move settles the run and says why.
             return;
         };
@@ -97,15 +98,22 @@ impl Engine {
         }
     }
 
-    fn note(&mut self, tracked: &Tracked, run_id: &str, fact: Fact, now: Moment) {
+    fn note(&mut self, tracked: &mut Tracked, run_id: &str, fact: Fact, now: Moment) {
         match fact {
-            Fact::Planned(plan) => self.changes.push(Change::Plan { run_id: run_id.into(), plan }),
+            Fact::Planned(plan) => {
+                self.latest_plan += 1;
+                let number = self.latest_plan;
+                let episode = self.note_plan(tracked, number, &plan, now);
+                let plan = Box::new(plan);
+                self.changes.push(Change::Plan { number, run_id: run_id.into(), plan, episode });
+            }
             Fact::Spared { target, reason } => {
                 let detail = format!("spared although the plan condemned it: {reason}");
                 self.audit(now.wall, "engine", "spare", &target.name, detail, Some(run_id));
             }
             Fact::Deleted(target) => {
                 tracing::info!(policy = %tracked.name, snapshot = %target.name, "deleted snapshot");
+                self.count_deletion(tracked, now);
                 let detail = format!("deleted, driver's id {}", target.id);
                 self.audit(now.wall, "engine", "delete", &target.name, detail, Some(run_id));
             }
@@ -123,7 +131,7 @@ impl Engine {
     ) {
         let Phase::Active(run) = &W::flow(tracked).workflow.phase else { return };
         let run_id = run.id.clone();
-        let attempts = run.attempts;
+        let (attempts, began_at) = (run.attempts, run.began.wall);
         let policy = &tracked.name;
         let (outcome, message) = (ending.outcome.word(), &ending.message);
         match ending.outcome {
@@ -139,8 +147,11 @@ impl Engine {
             && let Some(telling) = notice::compose(&entry.policy.notification, policy, W::KIND, &ending)
         {
             for channel in &entry.policy.notification.channels {
+                // What is held again for the same reason is told once.
+                let held = tracked.held().filter(|_| ending.outcome == Outcome::Held);
+                let about = held.map_or(&*run_id, |held| &*held.episode);
                 self.changes.push(Change::Notice(Notice {
-                    key: format!("{run_id}/{}/{channel}", telling.event).into(),
+                    key: format!("{about}/{}/{channel}", telling.event).into(),
                     policy_uid: tracked.uid.clone(),
                     policy: policy.clone(),
                     run_id: Some(run_id.clone()),
@@ -158,6 +169,12 @@ impl Engine {
         }
         if W::KIND == Kind::Creation && ending.outcome == Outcome::Succeeded {
             tracked.last_good = tracked.creation.latest.clone();
+        }
+        if W::KIND == Kind::Deletion {
+            if ending.outcome == Outcome::Succeeded {
+                tracked.cleared_at = began_at;
+            }
+            tracked.remember(|guarded| guarded.approval = None);
         }
         self.changes.push(Change::Settle(Settled { run_id, at: now.wall, ending, attempts }));
         self.rest::<W>(index, tracked, phase, now);

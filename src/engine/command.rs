@@ -29,6 +29,9 @@ impl Engine {
                 None => self.run_now(&who, &policy, kind, None, now),
             },
             What::Survey { policy } => self.survey(&policy, now),
+            What::ConfirmClock => Ok(self.confirm_clock(&who, now)),
+            What::Approve { plan } => self.approve(&who, plan, now)?,
+            What::Refuse { plan } => self.refuse(&who, plan, now)?,
             What::AcceptMachine => Ok(self.accept_machine(&who, now)?),
             What::Sites { repositories, policies } => self.sites(&repositories, &policies),
             What::BeginOperation { kind, subject } => self.begin_operation(&who, kind, &subject, now),
@@ -77,7 +80,7 @@ impl Engine {
         Ok(Done::Acknowledged)
     }
 
-    fn run_now(
+    pub(super) fn run_now(
         &mut self,
         who: &str,
         policy: &str,
@@ -139,10 +142,12 @@ impl Engine {
     fn survey(&mut self, policy: &str, now: Moment) -> Result<Done, Refusal> {
         let index = self.index_of(policy)?;
         let unknown = || Refusal::Unknown(policy.to_string());
-        let tracked = self.policies.get(&index).ok_or_else(unknown)?;
+        let tracked = self.policies.get(&index).cloned().ok_or_else(unknown)?;
         let entry = tracked.entry.clone().ok_or_else(unknown)?;
-        let owner = tracked::owner(tracked, &self.installation);
-        Ok(Done::Survey(Box::new(Survey { entry, owner, seen: tracked.seen, now: now.wall })))
+        let owner = tracked::owner(&tracked, &self.installation);
+        let around = self.around::<Deletion>(&tracked, now);
+        let grounds = entry.policy.deletion.as_ref().and_then(|_| Deletion::terms(&tracked, &around)).map(Box::new);
+        Ok(Done::Survey(Box::new(Survey { entry, owner, grounds, now: now.wall })))
     }
 
     fn sites(&self, repositories: &[String], policies: &[String]) -> Result<Done, Refusal> {

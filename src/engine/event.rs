@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use crate::drivers::{Driver, Order, Progress};
 use crate::journal::change::Notice;
 pub use crate::journal::record::{OperationKind, OperationRecord};
+use crate::lifecycle::plan::Grounds;
 use crate::lifecycle::retention::Owner;
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::{Answer, Kind, Request};
@@ -96,6 +97,18 @@ pub enum What {
     },
     /// Take the journal over for this machine: it was written on another one.
     AcceptMachine,
+    /// Believe the wall clock: a person has looked at it (G1).
+    ConfirmClock,
+    /// Delete what a held plan shows, as far as the policy in force condemns it.
+    Approve {
+        /// The plan's number.
+        plan: u64,
+    },
+    /// Delete nothing of a held plan.
+    Refuse {
+        /// The plan's number.
+        plan: u64,
+    },
     /// Say what is needed to look at a policy's repository.
     Survey {
         /// The policy's name.
@@ -164,8 +177,8 @@ pub struct Survey {
     pub entry: Arc<Entry>,
     /// Whose snapshots are whose.
     pub owner: Owner,
-    /// Own snapshots when a plan last went ahead (G9).
-    pub seen: Option<u32>,
+    /// What a plan rests on; `None` where the policy deletes nothing.
+    pub grounds: Option<Box<Grounds>>,
     /// The instant to judge by.
     pub now: Timestamp,
 }
@@ -179,6 +192,14 @@ pub enum Refusal {
     /// There is no such repository.
     #[error("there is no repository `{0}`")]
     UnknownRepository(String),
+    /// There is no such plan, or none that waits for an answer.
+    #[error("plan {plan} waits for no answer: {why}")]
+    NoPlan {
+        /// Its number.
+        plan: u64,
+        /// Why.
+        why: String,
+    },
     /// The policy has no such workflow.
     #[error("policy `{policy}` has no {kind}")]
     NoWorkflow {

@@ -17,6 +17,7 @@ pub mod command;
 pub mod event;
 pub mod explain;
 mod gate;
+pub mod guarding;
 pub mod latest;
 mod notices;
 mod operations;
@@ -29,7 +30,7 @@ mod stepped;
 pub mod tracked;
 pub mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -47,10 +48,11 @@ use crate::roster::{self, Entry, Roster};
 
 use event::{Done, Errands, Event, JobId, Refusal};
 use gate::Gate;
+use guarding::Clock;
 use latest::Latest;
 use restrict::NoRoom;
 use stepped::CLOCK_BACK_MS;
-use tracked::{Flow, Tracked, Work};
+use tracked::{Flow, Guarded, Tracked, Work};
 use view::View;
 
 /// Rows deleted in one slice of history, so that a slice stays below 10 ms.
@@ -82,6 +84,10 @@ pub struct Engine {
     /// Work of hours that is under way elsewhere, by number.
     operations: BTreeMap<u64, OperationRecord>,
     latest_operation: u64,
+    latest_plan: u64,
+    clock: Clock,
+    /// When snapshots were deleted within the last hour, by repository (G14).
+    deletions: BTreeMap<Arc<str>, VecDeque<Moment>>,
     trim_before: Option<Timestamp>,
     tidying: Tidying,
     stopping: bool,
@@ -140,13 +146,14 @@ type Reply = (oneshot::Sender<Result<Done, Refusal>>, Result<Done, Refusal>);
 impl Engine {
     /// Takes over a journal and a roster. What was under way when the journal was last written is
     /// under way again: every question that was open counts as unanswered. `jobs_max` bounds how
-    /// much is asked of the outside at once.
+    /// much is asked of the outside at once; `synchronised` is what the kernel says of its clock.
     pub fn start(
         mut journal: Journal,
         roster: Arc<Roster>,
         view: Arc<View>,
         jobs_max: usize,
         now: Moment,
+        synchronised: bool,
     ) -> Result<(Engine, Errands), JournalError> {
         let mut known = Vec::new();
         let loaded = journal.load_each(&mut |loaded, policy| known.push(tracked(policy, &roster, &loaded.terms)))?;
@@ -174,6 +181,9 @@ impl Engine {
             tries: BTreeMap::new(),
             operations: loaded.operations.into_iter().map(|operation| (operation.number, operation)).collect(),
             latest_operation: loaded.latest_operation,
+            latest_plan: loaded.latest_plan,
+            clock: Clock::new(loaded.clock, now, synchronised, loaded.latest_at),
+            deletions: BTreeMap::new(),
             trim_before: None,
             tidying: Tidying::default(),
             stopping: false,
@@ -200,6 +210,7 @@ impl Engine {
                 engine.resume::<Creation>(tracked);
             });
         }
+        engine.watch_clock(now);
         engine.end_interrupted_operations(now);
         engine.measure_room(now);
         engine.show_restrictions();
@@ -234,6 +245,7 @@ impl Engine {
             self.clock_moved_back(now, self.last.wall);
         }
         self.last = now;
+        self.watch_clock(now);
         // First, for it reads what earlier turns committed: what this turn settles is told in the next.
         self.notices(now)?;
         for event in events {
@@ -426,6 +438,8 @@ fn tracked(policy: LoadedPolicy, roster: &Roster, terms: &BTreeMap<Revision, Box
         creation: Flow::new(creation, creation_version, latest(&policy.last_creation)),
         deletion: Flow::new(deletion, deletion_version, latest(&policy.last_deletion)),
         seen: policy.seen,
+        cleared_at: policy.cleared_at,
+        guarded: None,
         last_good: None,
         creation_over_at: None,
         skips: policy.skips,
@@ -436,6 +450,13 @@ fn tracked(policy: LoadedPolicy, roster: &Roster, terms: &BTreeMap<Revision, Box
         (good, Some(latest)) if *good == policy.last_creation => Some(latest.clone()),
         (good, _) => latest(good).map(Arc::new),
     };
+    let guarded = Guarded {
+        former: policy.former.as_ref().map(|revision| guarding::former(revision, terms)),
+        held: policy.held.map(Arc::new),
+        approval: policy.approval.map(Arc::new),
+        spared: None,
+    };
+    tracked.remember(|empty| *empty = guarded);
     tracked.creation.terms = terms_of(&tracked.creation, &tracked.name, roster, terms);
     tracked.deletion.terms = terms_of(&tracked.deletion, &tracked.name, roster, terms);
     tracked

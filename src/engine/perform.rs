@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 
 use crate::drivers::{Call, Created, Found, ProgressSink};
 use crate::journal::change::Notice;
-use crate::lifecycle::plan::Plan;
+use crate::lifecycle::plan::{Look, Plan};
 use crate::lifecycle::retention::Owner;
 use crate::lifecycle::snapshot::{Listing, Presence, Status, label};
 use crate::lifecycle::workflow::{Answer, Fault, Request};
@@ -180,6 +180,5 @@ pub async fn survey(survey: &Survey) -> Result<Listing, Fault> {
 /// Returns the plan that a deletion run would make of a listing at the survey's instant; `None` when
 /// the policy deletes nothing.
 pub fn plan(survey: &Survey, listing: &Listing) -> Option<Plan> {
-    let rule = survey.entry.policy.deletion.as_ref()?;
-    Some(Plan::make(&survey.owner, &rule.condition, listing, survey.seen, false, survey.now))
+    Some(Plan::make(survey.grounds.as_ref()?, listing, Look::First { deleted: 0 }, survey.now))
 }

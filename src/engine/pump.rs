@@ -14,6 +14,7 @@ use crate::lifecycle::time::{Moment, Timestamp, Wait};
 use crate::lifecycle::workflow::{Answer, Cause, Ending, Kind, Outcome, Phase, Request, Run, Trigger, Watch, run_id};
 
 use super::Engine;
+use super::guarding;
 use super::latest::Latest;
 use super::tracked::{Tracked, TurnAt, Work};
 
@@ -300,7 +301,8 @@ impl Engine {
             }
             return false;
         }
-        if withdrawn.is_some() && matches!(run.request(), Request::Delete(_)) {
+        let is_doubtful = withdrawn.is_some() || guarding::is_doubtful::<W>(self, tracked);
+        if is_doubtful && matches!(run.request(), Request::Delete(_)) {
             // Decided, but not ordered: that a deletion is unheard of is found out by looking.
             self.advance::<W>(index, tracked, Answer::Lost, now);
             return true;

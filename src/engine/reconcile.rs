@@ -95,7 +95,10 @@ impl Engine {
             entry: Some(entry.clone()),
             creation: Flow::new(creation, 1, None),
             deletion: Flow::new(deletion, 1, None),
-            seen: None,
+            // There is nothing of it yet to be looked at first.
+            seen: Some(0),
+            cleared_at: now.wall,
+            guarded: None,
             last_good: None,
             creation_over_at: None,
             skips: Vec::new(),
@@ -116,6 +119,7 @@ impl Engine {
         }
         self.with(index, |engine, tracked| {
             if tracked.revision.as_ref() != Some(&entry.policy.revision) {
+                let former = tracked.revision.clone();
                 engine
                     .changes
                     .push(Change::Revise { policy_uid: tracked.uid.clone(), revision: entry.policy.revision.clone() });
@@ -132,6 +136,7 @@ impl Engine {
                     let document = engine.journal.document(DocumentKind::Policy, &tracked.name).ok().flatten()?;
                     engine.roster.earlier(entry, &document.text).map(Arc::new)
                 });
+                engine.remember_former(tracked, former, known.as_deref(), entry);
                 engine.count_from_now::<Creation>(index, tracked, known.as_deref(), entry, now);
                 engine.count_from_now::<Deletion>(index, tracked, known.as_deref(), entry, now);
             }

@@ -78,6 +78,12 @@ impl Engine {
              share one identity; `snapkeep journal accept-machine` makes it this one's"
                 .to_string()
         });
-        self.view.set_restrictions(no_room.into_iter().chain(machine).collect());
+        let clock = self.clock.trust.doubt.map(|doubt| {
+            format!(
+                "nothing is deleted: the clock is doubted, {}; if it is right, `snapkeep clock confirm` says so",
+                doubt.cause
+            )
+        });
+        self.view.set_restrictions(no_room.into_iter().chain(machine).chain(clock).collect());
     }
 }

@@ -1,17 +1,19 @@
 //! One policy as the engine follows it: what the journal knows, what the files say, and what is in
 //! flight. Readers get the same values; a change makes a copy.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::drivers::Progress;
-use crate::journal::change::{Skip, State};
+use crate::journal::change::{HeldPlan, Skip, State};
 use crate::lifecycle::creation::{Creation, CreationTerms};
-use crate::lifecycle::deletion::{Deletion, DeletionTerms};
+use crate::lifecycle::deletion::Deletion;
+use crate::lifecycle::plan::{Approval, Former, Freshness, Grounds, LastGood, Sight};
 use crate::lifecycle::policy::{CreationRule, DeletionRule, Pace, Revision};
 use crate::lifecycle::retention::Owner;
 use crate::lifecycle::snapshot::SnapshotName;
 use crate::lifecycle::time::Timestamp;
-use crate::lifecycle::workflow::{Cause, Effort, Kind, Phase, Step, Trigger, Workflow};
+use crate::lifecycle::workflow::{Effort, Kind, Phase, Step, Trigger, Workflow};
 use crate::roster::Entry;
 
 use super::event::JobId;
@@ -34,6 +36,10 @@ pub struct Tracked {
     pub deletion: Flow<Deletion>,
     /// Own snapshots when a plan last went ahead (G9).
     pub seen: Option<u32>,
+    /// When a deletion last succeeded, or the policy came (G6).
+    pub cleared_at: Timestamp,
+    /// What the guards of deletion remember beside it; most policies have nothing of that.
+    pub guarded: Option<Box<Guarded>>,
     /// The latest creation that succeeded; mostly the latest of all.
     pub last_good: Option<Arc<Latest>>,
     /// When creation was last busy: a deletion that waited for it is not late.
@@ -42,6 +48,32 @@ pub struct Tracked {
     pub skips: Vec<Skip>,
     /// The version that the journal has as in force; `None` once retired.
     pub revision: Option<Revision>,
+}
+
+/// What the guards of deletion remember of a policy while there is anything.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Guarded {
+    /// What was in force when a plan last went ahead, where that was another condition (G11).
+    pub former: Option<Former>,
+    /// The latest plan, where it is held and nobody has answered.
+    pub held: Option<Arc<HeldPlan>>,
+    /// What a person has approved, while that is carried out.
+    pub approval: Option<Arc<Approval>>,
+    /// What the guards spared in the latest plan, in words.
+    pub spared: Option<Box<str>>,
+}
+
+/// What terms are made of beside the policy.
+#[derive(Clone, Debug)]
+pub struct Around<'a> {
+    /// This installation.
+    pub installation: &'a str,
+    /// What the clock is worth.
+    pub clock: Sight,
+    /// Since when each snapshot has been condemned (G7).
+    pub condemned_since: Arc<BTreeMap<Box<str>, Timestamp>>,
+    /// How many may still be deleted in the repository within the hour (G14).
+    pub rate_left: Option<u32>,
 }
 
 /// One workflow of a policy.
@@ -124,6 +156,18 @@ impl Tracked {
         self.paused || self.entry.as_ref().is_some_and(|entry| !entry.policy.enabled)
     }
 
+    /// Changes what the guards remember. What is empty takes no room.
+    pub fn remember(&mut self, change: impl FnOnce(&mut Guarded)) {
+        let mut guarded = self.guarded.take().unwrap_or_default();
+        change(&mut guarded);
+        self.guarded = (*guarded != Guarded::default()).then_some(guarded);
+    }
+
+    /// Returns the plan that waits for a person.
+    pub fn held(&self) -> Option<&Arc<HeldPlan>> {
+        self.guarded.as_ref()?.held.as_ref()
+    }
+
     /// Returns why the deletion run under way has to stop, `None` when it may go on.
     pub fn withdrawn(&self) -> Option<String> {
         let Some(entry) = &self.entry else { return Some("the policy is gone".to_string()) };
@@ -159,7 +203,7 @@ pub trait Work: Step {
     fn first(tracked: &Tracked, installation: &str, trigger: Trigger) -> Option<(Self, Option<SnapshotName>)>;
 
     /// Returns the terms of the run under way; `None` when they could not be built again.
-    fn terms(tracked: &Tracked, installation: &str) -> Option<Self::Terms>;
+    fn terms(tracked: &Tracked, around: &Around<'_>) -> Option<Self::Terms>;
 
     /// Returns the entry whose driver is to be asked.
     fn asked(tracked: &Tracked) -> Option<&Arc<Entry>>;
@@ -200,7 +244,7 @@ impl Work for Creation {
         Some((Creation::first(name.clone()), Some(name)))
     }
 
-    fn terms(tracked: &Tracked, _installation: &str) -> Option<CreationTerms> {
+    fn terms(tracked: &Tracked, _around: &Around<'_>) -> Option<CreationTerms> {
         let rule = tracked.creation.terms.as_ref()?.policy.creation.as_ref()?;
         Some(CreationTerms { partial: rule.partial })
     }
@@ -240,22 +284,31 @@ impl Work for Deletion {
         Some((Deletion::first(), None))
     }
 
-    fn terms(tracked: &Tracked, installation: &str) -> Option<DeletionTerms> {
+    fn terms(tracked: &Tracked, around: &Around<'_>) -> Option<Grounds> {
         // Judged by the rule now in force (S21). Where there is none any more, the run stops before
         // the next deletion; what is left to do is to confirm the last one.
         let rule = match tracked.deletion_rule() {
             Some(rule) => rule,
             None => tracked.deletion.terms.as_ref()?.policy.deletion.as_ref()?,
         };
-        let approved = match &tracked.deletion.workflow.phase {
-            Phase::Active(run) => run.trigger.cause == Cause::Manual,
-            Phase::Waiting | Phase::Watching(_) => false,
-        };
-        Some(DeletionTerms {
-            owner: owner(tracked, installation),
+        let creation = tracked.entry.as_ref().and_then(|entry| entry.policy.creation.clone());
+        let last_good = tracked
+            .last_good
+            .as_deref()
+            .and_then(|run| Some(LastGood { snapshot: run.snapshot()?.into(), ended_at: run.ended_at? }));
+        let guarded = tracked.guarded.as_deref();
+        Some(Grounds {
+            owner: owner(tracked, around.installation),
             condition: rule.condition.clone(),
+            guards: rule.guards.clone(),
+            former: guarded.and_then(|guarded| guarded.former.clone()),
             seen: tracked.seen,
-            approved,
+            cleared_at: tracked.cleared_at,
+            freshness: creation.map(|creation| Freshness { creation, last_good }),
+            condemned_since: around.condemned_since.clone(),
+            rate_left: around.rate_left,
+            approval: guarded.and_then(|guarded| guarded.approval.clone()),
+            clock: around.clock,
         })
     }
 

@@ -81,6 +81,8 @@ impl From<Refusal> for ApiError {
             Refusal::NoWorkflow { .. } => ApiError::new(StatusCode::CONFLICT, "no_workflow", detail),
             Refusal::Running { .. } => ApiError::new(StatusCode::CONFLICT, "already_running", detail)
                 .hint("explain shows how far it is; its run settles within its time limit"),
+            Refusal::NoPlan { .. } => ApiError::new(StatusCode::CONFLICT, "no_plan_waits", detail)
+                .hint("`snapkeep deletions list` shows those that wait"),
             Refusal::Unavailable(_) => ApiError::unavailable("unavailable", detail),
         }
     }

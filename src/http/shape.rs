@@ -10,7 +10,7 @@ use crate::engine::explain::{self, Explained, ExplainedWorkflow, LatestExecution
 use crate::engine::tracked::Tracked;
 use crate::engine::view::{Daemon, View};
 use crate::journal::change::{AuditRecord, PlanRecord, RunRecord, Skip};
-use crate::lifecycle::plan::{Held, Plan};
+use crate::lifecycle::plan::Plan;
 use crate::lifecycle::policy::{Condition, Pace};
 use crate::lifecycle::retention::{Owner, Verdict};
 use crate::lifecycle::snapshot::{Listing, Snapshot, label};
@@ -267,7 +267,10 @@ pub fn plan(policy: &str, plan: &Plan) -> PlanBody {
         run_id: None,
         time: plan.made_at.millis(),
         own: plan.own,
-        held: plan.held.as_ref().map(held),
+        held: plan.is_held().then(|| {
+            let reasons: Vec<String> = plan.held.iter().map(ToString::to_string).collect();
+            reasons.join("; ")
+        }),
         entries: plan
             .entries
             .iter()
@@ -295,14 +298,6 @@ pub fn journaled_plan(policy: &str, record: &PlanRecord) -> PlanBody {
         entry.deleted = deleted.contains(&*entry.id);
     }
     body
-}
-
-fn held(held: &Held) -> String {
-    match held {
-        Held::ListingShrank { before, now } => {
-            format!("the repository shows {now} snapshots of this policy, where {before} were before")
-        }
-    }
 }
 
 pub fn run(record: RunRecord) -> RunRecordBody {

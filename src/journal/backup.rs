@@ -61,7 +61,8 @@ pub fn backups(state_directory: &Path) -> Result<Vec<PathBuf>, JournalError> {
 }
 
 /// Puts a copy in the place of the journal, while no daemon runs. Returns where the journal that
-/// was there has been put, if there was one; it is kept. Nothing in the copy is changed.
+/// was there has been put, if there was one; it is kept. Of the copy only one thing is
+/// changed: it is marked, so that every repository is looked at before anything is deleted (G15).
 pub fn restore(state_directory: &Path, file: &Path, now: Timestamp) -> Result<Option<PathBuf>, OpenError> {
     open::directory(state_directory)?;
     let mut lock = Lock::take(state_directory)?;
@@ -74,6 +75,7 @@ pub fn restore(state_directory: &Path, file: &Path, now: Timestamp) -> Result<Op
     check::refuse_damaged(&source, Depth::Whole)?;
     copy(&source, &fresh)?;
     drop(source);
+    forget_program(&fresh)?;
 
     let current = state_directory.join(FILE);
     let aside = folder(state_directory)?.join(format!("replaced-{}{SUFFIX}", now.compact()));
@@ -104,6 +106,18 @@ pub(super) fn before_migration(
     let path = folder(state_directory)?.join(format!("schema-{schema:04}{SUFFIX}"));
     copy(connection, &path)?;
     Ok(path)
+}
+
+/// Lets the next program take itself for another one than the one that wrote this journal: what happened since
+/// the copy was made is not in it (G15).
+fn forget_program(file: &Path) -> Result<(), OpenError> {
+    /// The schema that knows which program wrote.
+    const KNOWS: u32 = 4;
+    let connection = Connection::open(file).map_err(JournalError::from)?;
+    if migrate::schema(&connection, MIGRATIONS)? >= KNOWS {
+        connection.execute("update instance set version = ''", []).map_err(JournalError::from)?;
+    }
+    Ok(())
 }
 
 /// Writes a copy that is whole, checked and durable, or none.

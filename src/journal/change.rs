@@ -1,14 +1,15 @@
 //! What can be written into the journal, and what comes back out of it: decisions, not tables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::record::{OperationEnd, OperationRecord};
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
-use crate::lifecycle::plan::{Plan, Target};
+use crate::lifecycle::plan::{Approval, Guard, Plan, Target};
 use crate::lifecycle::policy::Revision;
 use crate::lifecycle::time::{Moment, Timestamp};
+use crate::lifecycle::trust::Trust;
 use crate::lifecycle::workflow::{Cause, Ending, Kind, Outcome, Trigger, Workflow};
 
 /// One thing a commit makes true. A commit writes all of its changes or none.
@@ -65,10 +66,26 @@ pub enum Change {
     Skip(Skip),
     /// A deletion run has judged every snapshot.
     Plan {
+        /// Rises with every plan, and is never given twice.
+        number: u64,
         /// Which run.
         run_id: Box<str>,
         /// The verdicts.
-        plan: Plan,
+        plan: Box<Plan>,
+        /// Under which key notices tell of it; `Some` where it is held, and only there.
+        episode: Option<Box<str>>,
+    },
+    /// A person has said what is to become of a held plan.
+    AnswerPlan(PlanAnswer),
+    /// What is known of the wall clock.
+    Clock(Trust),
+    /// The version of a policy under which a plan last went ahead; `None` where that is the one in force,
+    /// or as good as.
+    Former {
+        /// Which policy.
+        policy_uid: Arc<str>,
+        /// The version.
+        revision: Option<Revision>,
     },
     /// Something that must be findable later: each deletion, each command.
     Audit(Audit),
@@ -173,6 +190,19 @@ pub struct Begun {
     pub snapshot: Option<Box<str>>,
     /// The client's key of a manual run; the same key again is the same run (S28).
     pub request_key: Option<Box<str>>,
+}
+
+/// What a person has said of a held plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanAnswer {
+    /// Which plan.
+    pub number: u64,
+    /// The run that carries it out, where it was approved; `None` where it was refused.
+    pub run_id: Option<Box<str>>,
+    /// Who.
+    pub who: Box<str>,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// A run that has settled.
@@ -365,10 +395,14 @@ pub struct Loaded {
     pub machine_changed: bool,
     /// Every policy that is not retired, and retired ones with a run or watch under way.
     pub policies: Vec<LoadedPolicy>,
-    /// Terms of runs under way, by revision.
+    /// Terms of runs under way and of versions under which plans last went ahead, by revision.
     pub terms: BTreeMap<Revision, Box<str>>,
     /// When each housekeeping job last ran, and its trouble.
     pub chores: Vec<(Box<str>, Timestamp, Option<String>)>,
+    /// The highest number of a plan.
+    pub latest_plan: u64,
+    /// What was known of the clock; nothing in a journal that is new.
+    pub clock: Option<Trust>,
     /// The highest number of an operation.
     pub latest_operation: u64,
     /// Operations that have not ended: a process that ended cut them off.
@@ -398,6 +432,14 @@ pub struct LoadedPolicy {
     pub deletion: (Workflow<Deletion>, u64),
     /// Own snapshots when a plan last went ahead.
     pub seen: Option<u32>,
+    /// The version under which a plan last went ahead, where that is another one.
+    pub former: Option<Revision>,
+    /// When the latest deletion that succeeded began, or the policy became known (G6).
+    pub cleared_at: Timestamp,
+    /// The latest plan, where it is held and nobody has answered.
+    pub held: Option<HeldPlan>,
+    /// What the deletion under way was approved to do.
+    pub approval: Option<Approval>,
     /// The latest run of creation.
     pub last_creation: Option<RunRecord>,
     /// The latest run of deletion.
@@ -449,9 +491,32 @@ pub struct AuditRecord {
     pub audit: Audit,
 }
 
+/// A held plan that waits for a person, as far as it is shown everywhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldPlan {
+    /// Its number.
+    pub number: u64,
+    /// When it was made.
+    pub made: Moment,
+    /// What holds it.
+    pub guards: BTreeSet<Guard>,
+    /// Under which key notices tell of it.
+    pub episode: Box<str>,
+}
+
 /// A plan as it was journaled, with the run it belongs to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlanRecord {
+    /// Its number.
+    pub number: u64,
+    /// Of which policy, by name.
+    pub policy: Arc<str>,
+    /// Of which policy.
+    pub policy_uid: Arc<str>,
+    /// What a person said of it.
+    pub answer: Option<PlanAnswer>,
+    /// Whether it is the latest of its policy.
+    pub is_latest: bool,
     /// The run.
     pub run_id: Box<str>,
     /// The plan. Plans that condemned nothing keep their counts and no entries.

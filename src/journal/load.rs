@@ -8,12 +8,13 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::change::{DocumentKind, Loaded, LoadedPolicy, Notice, PendingNotice, RunRecord, Skip};
 use super::error::{ErrorKind, JournalError};
-use super::operations;
 use super::record::{Document, NoticeRecord, NoticeState};
 use super::rows::{self, read_cause, read_document_kind, read_kind, read_outcome, read_reason};
+use super::{operations, plans};
 use crate::lifecycle::policy::Revision;
 use crate::lifecycle::time::Timestamp;
-use crate::lifecycle::workflow::Kind;
+use crate::lifecycle::trust::Trust;
+use crate::lifecycle::workflow::{Cause, Kind};
 
 /// Columns of a run, in the order in which [`run`] reads them; `r` is the run, `p` its policy.
 macro_rules! run_columns {
@@ -52,6 +53,8 @@ pub(super) fn load(
         policies: Vec::new(),
         terms: terms(&look)?,
         chores,
+        latest_plan: plans::latest_number(&look)?,
+        clock: clock(&look)?,
         latest_operation: operations::latest_number(&look)?,
         operations: operations::under_way(&look)?,
         maintenance: operations::latest_maintenance(&look)?,
@@ -96,6 +99,12 @@ fn latest_at(connection: &Connection) -> Result<Timestamp, JournalError> {
     Ok(latest)
 }
 
+/// Returns what is known of the clock; nothing in a journal that is new.
+fn clock(connection: &Connection) -> Result<Option<Trust>, JournalError> {
+    let state: Option<String> = value(connection, "select state from clock", [])?;
+    state.as_deref().map(rows::clock::read_trust).transpose()
+}
+
 /// Returns this installation.
 pub(super) fn installation(connection: &Connection) -> Result<Box<str>, JournalError> {
     Ok(connection.query_row("select installation from instance", [], |row| row.get(0))?)
@@ -104,7 +113,8 @@ pub(super) fn installation(connection: &Connection) -> Result<Box<str>, JournalE
 fn each_policy(connection: &Connection, visit: &mut dyn FnMut(LoadedPolicy)) -> Result<(), JournalError> {
     let sql = "select p.policy_uid, p.name, p.revision, p.paused, p.retired_at is not null,
             c.version, c.mark, c.phase, c.state, c.latest_run, c.latest_good,
-            d.version, d.mark, d.phase, d.state, d.latest_run, d.seen
+            d.version, d.mark, d.phase, d.state, d.latest_run, d.seen,
+            d.former, coalesce((select r.began_at from runs r where r.number = d.latest_good), p.adopted_at), d.latest_plan
         from policies p
         join workflows c on c.policy_uid = p.policy_uid and c.kind = 'creation'
         join workflows d on d.policy_uid = p.policy_uid and d.kind = 'deletion'
@@ -131,7 +141,15 @@ fn policy(connection: &Connection, row: &Row<'_>) -> Result<LoadedPolicy, Journa
     for (kind, last) in [(Kind::Creation, &last_creation), (Kind::Deletion, &last_deletion)] {
         skips.extend(skips_since(connection, &policy_uid, kind, last.as_ref().map(|run| run.began_at))?);
     }
+    let approval = match last_deletion.as_ref().filter(|run| run.ended_at.is_none() && run.cause == Cause::Manual) {
+        Some(run) => plans::approval(connection, &run.run_id)?,
+        None => None,
+    };
     Ok(LoadedPolicy {
+        former: row.get::<_, Option<Arc<str>>>(17)?.map(Revision),
+        cleared_at: Timestamp::from_millis(row.get(18)?),
+        held: plans::waiting(connection, row.get(19)?)?,
+        approval,
         name: row.get(1)?,
         revision: Revision(row.get(2)?),
         paused: row.get::<_, i64>(3)? != 0,
@@ -190,7 +208,8 @@ fn skips_since(
 
 fn terms(connection: &Connection) -> Result<BTreeMap<Revision, Box<str>>, JournalError> {
     let sql = "select t.revision, t.text from terms t
-        where t.revision in (select revision from workflows where revision is not null) order by t.revision";
+        where t.revision in (select revision from workflows where revision is not null)
+            or t.revision in (select former from workflows where former is not null) order by t.revision";
     Ok(all(connection, sql, params![], |row| Ok((Revision(row.get(0)?), row.get(1)?)))?.into_iter().collect())
 }
 

@@ -18,6 +18,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, sql: include_str!("../../migrations/sqlite/0001_journal.sql") },
     Migration { number: 2, sql: include_str!("../../migrations/sqlite/0002_runs_under_way.sql") },
     Migration { number: 3, sql: include_str!("../../migrations/sqlite/0003_operations.sql") },
+    Migration { number: 4, sql: include_str!("../../migrations/sqlite/0004_guards.sql") },
 ];
 
 /// Marks a file as a journal of ours: `SNPK`.

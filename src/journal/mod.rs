@@ -26,17 +26,19 @@ mod lock;
 mod migrate;
 mod open;
 mod operations;
+mod plans;
 mod reader;
 pub mod record;
 mod rows;
 mod sqlite;
 mod trim;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use change::{Change, DocumentKind, Loaded, LoadedPolicy, PendingNotice, RunRecord};
+use change::{Change, DocumentKind, Loaded, LoadedPolicy, PendingNotice, PlanRecord, RunRecord};
 use record::Document;
 
 use crate::lifecycle::time::{Moment, Timestamp};
@@ -135,6 +137,16 @@ impl Journal {
         limit: u32,
     ) -> Result<(Vec<PendingNotice>, Option<Timestamp>), JournalError> {
         load::notices_due(&self.connection, now, limit)
+    }
+
+    /// Returns one plan.
+    pub fn plan(&mut self, number: u64) -> Result<Option<PlanRecord>, JournalError> {
+        plans::numbered(&self.connection, number)
+    }
+
+    /// Returns since when each snapshot of a policy has been condemned, by the driver's identity (G7).
+    pub fn condemned_since(&mut self, policy_uid: &str) -> Result<BTreeMap<Box<str>, Timestamp>, JournalError> {
+        plans::condemned_since(&self.connection, policy_uid)
     }
 
     /// Returns the run that was begun for a client's key, if one was.

@@ -190,6 +190,14 @@ pub(super) fn raise_epoch(
             on conflict (one) do nothing",
         params![new_installation, machine],
     )?;
+    // Another program than the one that wrote here last, or a journal that was put back: of no repository
+    // is it known that a look at it shows what it did (G15).
+    let version = env!("CARGO_PKG_VERSION");
+    let known = transaction.query_row("select version from instance", [], |row| row.get::<_, String>(0))?;
+    if known != version {
+        transaction.execute("update workflows set seen = null where seen is not null", [])?;
+        transaction.execute("update instance set version = ?1", [version])?;
+    }
     let epoch: i64 =
         transaction.query_row("update instance set epoch = epoch + 1 returning epoch", [], |row| row.get(0))?;
     transaction.commit()?;

@@ -10,8 +10,7 @@ use super::change::{Audit, AuditRecord, DocumentKind, Loaded, PlanRecord, RunRec
 use super::error::{JournalError, OpenError};
 use super::load::{self, NOTICE_COLUMNS, RUN_COLUMNS, all, unsigned, value};
 use super::record::{Counts, Document, NoticeRecord, NoticeState, OperationKind, OperationRecord};
-use super::{FILE, open, operations, rows};
-use crate::lifecycle::plan::Plan;
+use super::{FILE, open, operations, plans};
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::Kind;
 
@@ -132,27 +131,19 @@ impl Reader {
     /// Returns the latest journaled plan of a policy.
     pub fn latest_plan(&self, policy: &str) -> Result<Option<PlanRecord>, JournalError> {
         let _look = self.connection.unchecked_transaction()?;
-        let sql = "select a.run_id, a.made_at, a.own, a.held, a.entries
-            from policies p
-            join workflows w on w.policy_uid = p.policy_uid and w.kind = 'deletion'
-            join plans a on a.number = w.latest_plan
-            where p.name = ?1 order by p.retired_at is not null, p.retired_at desc limit 1";
-        Ok(all(&self.connection, sql, params![policy], |row| self.plan(row))?.pop())
+        plans::latest(&self.connection, policy)
     }
 
-    fn plan(&self, row: &Row<'_>) -> Result<PlanRecord, JournalError> {
-        let run_id: Box<str> = row.get(0)?;
-        let entries = row.get_ref(4)?.as_str_or_null()?.map(rows::plan::read_entries).transpose()?;
-        let plan = Plan {
-            made_at: Timestamp::from_millis(row.get(1)?),
-            own: row.get(2)?,
-            held: row.get_ref(3)?.as_str_or_null()?.map(rows::plan::read_held).transpose()?,
-            entries: entries.unwrap_or_default(),
-        };
-        let sql = "select subject from audit where run_id = ?1 and what = 'delete'";
-        let gone: Vec<Box<str>> = all(&self.connection, sql, params![run_id], |row| Ok(row.get(0)?))?;
-        let deleted = plan.entries.iter().map(|entry| &entry.target).filter(|target| gone.contains(&target.name));
-        Ok(PlanRecord { run_id, deleted: deleted.cloned().collect(), plan })
+    /// Returns one plan.
+    pub fn plan(&self, number: u64) -> Result<Option<PlanRecord>, JournalError> {
+        let _look = self.connection.unchecked_transaction()?;
+        plans::numbered(&self.connection, number)
+    }
+
+    /// Returns plans that were held, newest first.
+    pub fn held_plans(&self, limit: u32) -> Result<Vec<PlanRecord>, JournalError> {
+        let _look = self.connection.unchecked_transaction()?;
+        plans::held(&self.connection, limit.min(ROWS_MAX) as usize)
     }
 
     /// Returns what was deleted, spared or commanded, newest first.

@@ -3,6 +3,7 @@
 //! These types change only together with [`FORM`] and a migration; the types of `lifecycle` may be
 //! renamed at will.
 
+pub(super) mod clock;
 pub(super) mod plan;
 mod verdict;
 

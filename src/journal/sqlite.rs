@@ -7,14 +7,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::change::{Adoption, Audit, Begun, Change, Delivered, Delivery, DocumentKind, Notice, Settled, Skip, State};
 use super::error::{ErrorKind, JournalError};
 use super::rows::{self, StateRow};
-use super::{load, operations};
-use crate::lifecycle::plan::Plan;
-use crate::lifecycle::retention::Verdict;
+use super::{load, operations, plans};
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::{Kind, Outcome};
 
@@ -81,10 +79,23 @@ fn apply_one<'a>(connection: &Connection, change: &'a Change, latest: &mut Lates
             Ok(())
         }
         Change::Skip(skip) => write_skip(connection, skip),
-        Change::Plan { run_id, plan } => {
-            let (number, policy_uid) = write_plan(connection, run_id, plan)?;
-            latest.entry((policy_uid.into(), Kind::Deletion)).or_default().plan = Some(number);
+        Change::Plan { number, run_id, plan, episode } => {
+            let policy_uid = plans::write(connection, *number, run_id, plan, episode.as_deref())?;
+            latest.entry((policy_uid.into(), Kind::Deletion)).or_default().plan = Some(integer(*number)?);
             Ok(())
+        }
+        Change::AnswerPlan(answer) => plans::answer(connection, answer),
+        Change::Clock(trust) => {
+            let sql =
+                "insert into clock (one, state) values (1, ?1) on conflict (one) do update set state = excluded.state";
+            connection.prepare_cached(sql)?.execute(params![rows::clock::write_trust(trust)?])?;
+            Ok(())
+        }
+        Change::Former { policy_uid, revision } => {
+            let sql = "update workflows set former = ?2 where policy_uid = ?1 and kind = 'deletion'";
+            let revision = revision.as_ref().map(|revision| &revision.0);
+            let rows = connection.prepare_cached(sql)?.execute(params![policy_uid, revision])?;
+            one(rows, || format!("policy {policy_uid} is not known"))
         }
         Change::Audit(audit) => write_audit(connection, audit),
         Change::Notice(notice) => write_notice(connection, notice),
@@ -133,8 +144,9 @@ fn adopt(connection: &Connection, adoption: &Adoption) -> Result<(), JournalErro
     for (kind, state) in
         [(Kind::Creation, rows::write_state(creation)?), (Kind::Deletion, rows::write_state(deletion)?)]
     {
-        let sql = "insert into workflows (policy_uid, kind, version, mark, phase, run_id, step, revision, state)
-            values (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8)
+        // A policy that is new has been looked at: there is nothing of it yet.
+        let sql = "insert into workflows (policy_uid, kind, version, mark, phase, run_id, step, revision, state, seen)
+            values (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, case ?2 when 'deletion' then 0 end)
             on conflict (policy_uid, kind) do update
             set version = 1, mark = excluded.mark, phase = excluded.phase, run_id = excluded.run_id,
                 step = excluded.step, revision = excluded.revision, state = excluded.state
@@ -266,33 +278,6 @@ fn write_skip(connection: &Connection, skip: &Skip) -> Result<(), JournalError> 
         at.millis()
     ])?;
     Ok(())
-}
-
-/// Returns the plan's number and whose it is.
-fn write_plan(connection: &Connection, run_id: &str, plan: &Plan) -> Result<(i64, String), JournalError> {
-    let condemned = plan.entries.iter().filter(|entry| matches!(entry.verdict, Verdict::Condemn(_))).count();
-    let held = plan.held.as_ref().map(rows::plan::write_held).transpose()?;
-    // A plan that touches nothing is one line; there are many of those.
-    let entries = if condemned > 0 || held.is_some() { Some(rows::plan::write_entries(&plan.entries)?) } else { None };
-    let sql = "select policy_uid from runs where run_id = ?1 and ended_at is null and kind = 'deletion'";
-    let policy_uid: Option<String> =
-        connection.prepare_cached(sql)?.query_row(params![run_id], |row| row.get(0)).optional()?;
-    let Some(policy_uid) = policy_uid else {
-        return Err(JournalError::new(ErrorKind::Conflict, format!("deletion run {run_id} is not under way")));
-    };
-    let sql = "insert into plans (run_id, policy_uid, made_at, own, condemned, held, entries)
-        values (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    let condemned = integer(condemned as u64)?;
-    connection.prepare_cached(sql)?.execute(params![
-        run_id,
-        policy_uid,
-        plan.made_at.millis(),
-        plan.own,
-        condemned,
-        held,
-        entries
-    ])?;
-    Ok((connection.last_insert_rowid(), policy_uid))
 }
 
 fn write_audit(connection: &Connection, audit: &Audit) -> Result<(), JournalError> {

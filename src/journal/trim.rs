@@ -55,6 +55,7 @@ pub(super) fn trim(connection: &Connection, before: Timestamp, limit: u32) -> Re
     let sql = "delete from terms where revision in
         (select revision from terms
             where revision not in (select revision from workflows where revision is not null)
+                and revision not in (select former from workflows where former is not null)
                 and revision not in (select revision from policies where retired_at is null)
             limit ?1)";
     let rows = connection.prepare_cached(sql)?.execute(params![left])?;

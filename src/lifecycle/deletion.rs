@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::notice::NOTHING_TO_DELETE;
-use super::plan::{Held, Plan, Target};
-use super::policy::Condition;
-use super::retention::{Owner, Verdict};
+use super::plan::{Grounds, Look, Plan, Target};
+use super::retention::Verdict;
 use super::snapshot::{Presence, SnapshotName};
 use super::time::Timestamp;
 use super::workflow::{Answer, Ending, Fact, Fault, Next, Outcome, Request, Step};
@@ -48,20 +47,6 @@ pub enum Deletion {
         /// Whether the fate of the deletion is unknown, so that the plan has lost its force.
         doubt: bool,
     },
-}
-
-/// What deletion needs to know of its policy, as it is in force now (S21).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeletionTerms {
-    /// Whose snapshots are judged.
-    pub owner: Owner,
-    /// What to keep.
-    pub condition: Condition,
-    /// Own snapshots when a plan last went ahead, less those deleted since (G9): what [`seen_after`]
-    /// keeps up to date.
-    pub seen: Option<u32>,
-    /// Whether a person asked for this run and so accepts a shrunken listing.
-    pub approved: bool,
 }
 
 impl Deletion {
@@ -106,28 +91,28 @@ fn done(deleted: u32, facts: Vec<Fact>) -> Next<Deletion> {
 /// To be saved with them: a run that deletes on purpose would be held for its own deletions otherwise.
 pub fn seen_after(seen: Option<u32>, facts: &[Fact]) -> Option<u32> {
     facts.iter().fold(seen, |seen, fact| match fact {
-        Fact::Planned(plan) if plan.held.is_none() => Some(plan.own),
+        Fact::Planned(plan) if !plan.is_held() => Some(plan.own),
         Fact::Deleted(_) => seen.map(|seen| seen.saturating_sub(1)),
         Fact::Planned(_) | Fact::Spared { .. } => seen,
     })
 }
 
 /// The end of a run whose plan a guard stopped.
-fn hold(held: &Held, deleted: u32, facts: Vec<Fact>) -> Next<Deletion> {
-    let Held::ListingShrank { before, now } = held;
-    let mut message = format!(
-        "the repository lists {now} of this policy's snapshots, where it listed {before} before; \
-         if that is right, run the deletion by hand"
-    );
+fn hold(plan: Plan, deleted: u32) -> Next<Deletion> {
+    let reasons: Vec<String> = plan.held.iter().map(ToString::to_string).collect();
+    let mut message = reasons.join("; ");
+    if let Some(first) = plan.held.first() {
+        message.push_str(&format!("; {}", first.remedy()));
+    }
     if deleted > 0 {
         message.push_str(&format!(" ({deleted} deleted before that)"));
     }
-    Next::End(Ending::new(Outcome::Held, message), facts)
+    Next::End(Ending::new(Outcome::Held, message), vec![Fact::Planned(plan)])
 }
 
 fn plan(plan: Plan, deleted: u32) -> Next<Deletion> {
-    if let Some(held) = plan.held.clone() {
-        return hold(&held, deleted, vec![Fact::Planned(plan)]);
+    if plan.is_held() {
+        return hold(plan, deleted);
     }
     let condemned = plan.condemned();
     let facts = vec![Fact::Planned(plan)];
@@ -140,9 +125,9 @@ fn plan(plan: Plan, deleted: u32) -> Next<Deletion> {
 
 /// Judges again and takes the first of what both the plan and the policy now in force condemn (D3).
 fn recheck(fresh: Plan, condemned: Vec<Target>, deleted: u32) -> Next<Deletion> {
-    if let Some(held) = fresh.held.clone() {
+    if fresh.is_held() {
         // Kept as a plan, so that a person sees what was stopped.
-        return hold(&held, deleted, vec![Fact::Planned(fresh)]);
+        return hold(fresh, deleted);
     }
     let verdicts: BTreeMap<&Target, &Verdict> =
         fresh.entries.iter().map(|entry| (&entry.target, &entry.verdict)).collect();
@@ -167,7 +152,7 @@ fn recheck(fresh: Plan, condemned: Vec<Target>, deleted: u32) -> Next<Deletion> 
 }
 
 impl Step for Deletion {
-    type Terms = DeletionTerms;
+    type Terms = Grounds;
 
     fn request(&self) -> Request {
         match self {
@@ -182,14 +167,13 @@ impl Step for Deletion {
         }
     }
 
-    fn next(self, terms: &DeletionTerms, answer: Answer, now: Timestamp) -> Option<Next<Deletion>> {
-        let fresh = |listing, seen| Plan::make(&terms.owner, &terms.condition, listing, seen, terms.approved, now);
+    fn next(self, grounds: &Grounds, answer: Answer, now: Timestamp) -> Option<Next<Deletion>> {
         match (self, answer) {
             (Deletion::Planning { deleted }, Answer::Listed(listing)) => {
-                Some(plan(fresh(&listing, terms.seen), deleted))
+                Some(plan(Plan::make(grounds, &listing, Look::First { deleted }, now), deleted))
             }
             (Deletion::Rechecking { condemned, deleted }, Answer::Listed(listing)) => {
-                Some(recheck(fresh(&listing, terms.seen), condemned, deleted))
+                Some(recheck(Plan::make(grounds, &listing, Look::Again, now), condemned, deleted))
             }
             (Deletion::Deleting { target, condemned, deleted }, Answer::Deleted) => {
                 Some(Next::Go(Deletion::Confirming { target, condemned, deleted, doubt: false }, Vec::new()))

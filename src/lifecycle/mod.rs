@@ -15,5 +15,6 @@ pub mod retry;
 pub mod schedule;
 pub mod snapshot;
 pub mod time;
+pub mod trust;
 pub mod workflow;
 pub mod zone;

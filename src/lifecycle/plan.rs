@@ -1,12 +1,22 @@
 //! A deletion run's verdict on every snapshot, and the guards that may stop it.
 //!
 //! The rule judges each snapshot; a guard judges the whole. What a guard stops is kept as a plan
-//! that is held, with all its verdicts, so that a person can see what would have happened.
+//! that is held, with all its verdicts, so that a person can see what would have happened and let it
+//! happen.
 
-use super::policy::Condition;
-use super::retention::{Owner, Series, Verdict};
+mod guard;
+mod guards;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::policy::{Condition, CreationRule, Guards};
+use super::retention::{Keep, Owner, Series, Verdict};
 use super::snapshot::{Listing, Snapshot, Status};
-use super::time::Timestamp;
+use super::time::{Moment, Timestamp};
+use super::trust::Trust;
+
+pub use guard::{Guard, Held};
 
 /// One snapshot that may be deleted: by the driver's own identity, not by name alone (D3).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,45 +40,140 @@ pub struct Entry {
     pub verdict: Verdict,
 }
 
-/// Why a whole plan is stopped until a person has looked.
+/// Everything a plan rests on beside the listing: what the policy says now, what the journal remembers,
+/// what the clock is worth.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grounds {
+    /// Whose snapshots are judged.
+    pub owner: Owner,
+    /// What to keep, as it is in force now (S21).
+    pub condition: Condition,
+    /// What the policy says about guards.
+    pub guards: Guards,
+    /// What was in force when a plan last went ahead, where that is another condition (G11).
+    pub former: Option<Former>,
+    /// Own snapshots when a plan last went ahead, less those deleted since (G9); `None` after anything
+    /// that makes the first listing one to look at only (G15).
+    pub seen: Option<u32>,
+    /// When a deletion last succeeded, or the policy came: what is younger was made since (G6).
+    pub cleared_at: Timestamp,
+    /// How snapshots are made, and when a run of ours last made one (G12).
+    pub freshness: Option<Freshness>,
+    /// Since when each snapshot has been condemned, by the driver's identity (G7).
+    pub condemned_since: Arc<BTreeMap<Box<str>, Timestamp>>,
+    /// How many more may be deleted in this repository within the hour (G14).
+    pub rate_left: Option<u32>,
+    /// What a person has approved, where this run is about nothing else.
+    pub approval: Option<Arc<Approval>>,
+    /// What the clock is worth (G1, G2).
+    pub clock: Sight,
+}
+
+/// What was in force before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Held {
-    /// The listing has lost more than half of what it showed before (G9).
-    ListingShrank {
-        /// Own snapshots in the last listing that was acted on.
-        before: u32,
-        /// Own snapshots in this one.
-        now: u32,
-    },
+pub enum Former {
+    /// Nothing was deleted.
+    Nothing,
+    /// This condition.
+    Condition(Condition),
+}
+
+/// By what it is told whether snapshots are still made (G12).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Freshness {
+    /// The rule in force.
+    pub creation: Arc<CreationRule>,
+    /// The last run of ours that ended with a snapshot.
+    pub last_good: Option<LastGood>,
+}
+
+/// A run that ended with a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastGood {
+    /// The snapshot's name.
+    pub snapshot: Box<str>,
+    /// When the run ended.
+    pub ended_at: Timestamp,
+}
+
+/// What a person has approved: one plan, as it was shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// The plan's number.
+    pub number: u64,
+    /// What it condemned.
+    pub targets: BTreeSet<Target>,
+    /// What had stopped it. Nothing else is thereby approved.
+    pub guards: BTreeSet<Guard>,
+}
+
+/// One look at the clocks, with what is known of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// What both said.
+    pub now: Moment,
+    /// What is known.
+    pub trust: Trust,
+    /// What the kernel says of its clock.
+    pub synchronised: bool,
 }
 
 /// The verdict on every snapshot of a listing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// When it was made.
+    /// When it was made, by the time that ages are measured by.
     pub made_at: Timestamp,
     /// How many snapshots of the policy the listing held, however they stand; two entries of one id
     /// are one.
     pub own: u32,
     /// A line for every entry of the listing, oldest first, undatable ones last.
     pub entries: Vec<Entry>,
-    /// The guard that stopped it, if one did.
-    pub held: Option<Held>,
+    /// The guards that stopped it; none where it may go ahead.
+    pub held: Vec<Held>,
+    /// What the clock was worth.
+    pub clock: Sight,
+}
+
+/// Which look at the repository a plan is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// The one that says what the run may delete. So many were deleted by it before a doubt made another
+    /// plan necessary.
+    First {
+        /// So many.
+        deleted: u32,
+    },
+    /// One before each deletion: it can only take away from what the plan allowed, so that whatever bounds
+    /// the whole was asked before.
+    Again,
+}
+
+impl Grounds {
+    /// Returns the grounds of a policy of which nothing else is known: nothing was ever edited, all there is
+    /// was made since the last deletion, the clock is right.
+    pub fn plain(owner: Owner, condition: Condition, seen: Option<u32>, now: Moment) -> Grounds {
+        Grounds {
+            owner,
+            condition,
+            guards: Guards::default(),
+            former: None,
+            seen,
+            cleared_at: Timestamp::EPOCH,
+            freshness: None,
+            condemned_since: Arc::default(),
+            rate_left: None,
+            approval: None,
+            clock: Sight { now, trust: Trust::first(now, true), synchronised: true },
+        }
+    }
 }
 
 impl Plan {
-    /// Returns the plan for a listing. `seen` is the number of own snapshots when a plan last went
-    /// ahead, less those deleted since; `approved` says that a person asked for this run and so
-    /// accepts a shrunken listing.
-    pub fn make(
-        owner: &Owner,
-        condition: &Condition,
-        listing: &Listing,
-        seen: Option<u32>,
-        approved: bool,
-        now: Timestamp,
-    ) -> Plan {
-        let series = Series::of(owner, condition, &listing.snapshots, now);
+    /// Returns the plan for a listing at `now`, by the smaller of the two clocks (G2).
+    pub fn make(grounds: &Grounds, listing: &Listing, look: Look, now: Timestamp) -> Plan {
+        let clock = &grounds.clock;
+        let now = now.min(clock.trust.time(clock.now));
+        let series = Series::of(&grounds.owner, &grounds.condition, &listing.snapshots, now);
         let snapshots = &listing.snapshots;
         let identity = |index: usize| (&snapshots[index].name, &snapshots[index].id);
         // Places are sorted and not the entries, which are large. Stable, because listings mostly come
@@ -78,15 +183,24 @@ impl Plan {
         order.sort_by(|(time, index), (other_time, other)| {
             time.cmp(other_time).then_with(|| identity(*index).cmp(&identity(*other)))
         });
-        let entry = |(_, index): ((bool, Option<Timestamp>), usize)| Entry {
-            target: Target::of(&snapshots[index]),
-            status: snapshots[index].status,
-            verdict: series.verdict(index),
-        };
-        let entries: Vec<Entry> = order.into_iter().map(entry).collect();
-        let own = series.own();
-        let held = if approved { None } else { shrank(seen, own) };
-        Plan { made_at: now, own, entries, held }
+        let order: Vec<usize> = order.into_iter().map(|(_, index)| index).collect();
+        let mut entries: Vec<Entry> = order
+            .iter()
+            .map(|index| Entry {
+                target: Target::of(&snapshots[*index]),
+                status: snapshots[*index].status,
+                verdict: series.verdict(*index),
+            })
+            .collect();
+        let measure = guards::Measure::of(grounds, &series, &order, &entries);
+        guards::spare(grounds, &series, &measure, &mut entries, now);
+        let held = guards::hold(grounds, &series, &measure, &entries, look);
+        Plan { made_at: now, own: series.own(), entries, held, clock: *clock }
+    }
+
+    /// Whether a guard stopped it.
+    pub fn is_held(&self) -> bool {
+        !self.held.is_empty()
     }
 
     /// Returns what may be deleted, oldest first; nothing while the plan is held.
@@ -96,8 +210,46 @@ impl Plan {
 
     /// Returns the same, borrowed.
     pub fn allowed(&self) -> impl Iterator<Item = &Target> {
-        let entries = if self.held.is_some() { &[] } else { self.entries.as_slice() };
+        let entries = if self.is_held() { &[] } else { self.entries.as_slice() };
         entries.iter().filter(|entry| entry.verdict.is_condemned()).map(|entry| &entry.target)
+    }
+
+    /// Returns what guards took out of what the rule condemns, in words; `None` where they took nothing.
+    pub fn spared(&self) -> Option<String> {
+        let spared = |entry: &Entry| match &entry.verdict {
+            Verdict::Keep(keep) if keep.is_spared() => Some((entry.verdict.code(), keep.to_string())),
+            Verdict::Keep(_) | Verdict::Condemn(_) => None,
+        };
+        let mut words: BTreeMap<&str, (u32, String)> = BTreeMap::new();
+        for (code, reason) in self.entries.iter().filter_map(spared) {
+            words.entry(code).or_insert((0, reason)).0 += 1;
+        }
+        let told = words.into_values().map(|(count, reason)| match count {
+            1 => format!("1 snapshot stays for now: {reason}"),
+            _ => format!("{count} snapshots stay for now, the first: {reason}"),
+        });
+        let told: Vec<String> = told.collect();
+        (!told.is_empty()).then(|| told.join("; "))
+    }
+
+    /// Returns what a person approves who approves this plan.
+    pub fn approval(&self, number: u64) -> Approval {
+        let condemned = self.entries.iter().filter(|entry| entry.verdict.is_condemned());
+        Approval {
+            number,
+            targets: condemned.map(|entry| entry.target.clone()).collect(),
+            guards: self.held.iter().map(Held::guard).collect(),
+        }
+    }
+
+    /// Returns since when what is condemned or waits out its grace has been, by the driver's identity (G7).
+    pub fn condemned_since(&self) -> BTreeMap<Box<str>, Timestamp> {
+        let since = |entry: &Entry| match entry.verdict {
+            Verdict::Condemn(_) => Some(self.made_at),
+            Verdict::Keep(Keep::Grace { since, .. }) => Some(since),
+            Verdict::Keep(_) => None,
+        };
+        self.entries.iter().filter_map(|entry| Some((entry.target.id.clone(), since(entry)?))).collect()
     }
 }
 
@@ -106,11 +258,4 @@ impl Target {
     pub fn of(snapshot: &Snapshot) -> Target {
         Target { name: snapshot.name.as_str().into(), id: snapshot.id.as_str().into(), taken_at: snapshot.taken_at }
     }
-}
-
-/// G9. Exactly half is not more than half: with two snapshots, one may go.
-fn shrank(seen: Option<u32>, own: u32) -> Option<Held> {
-    let before = seen?;
-    let lost_more_than_half = u64::from(own) * 2 < u64::from(before);
-    lost_more_than_half.then_some(Held::ListingShrank { before, now: own })
 }

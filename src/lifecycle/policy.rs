@@ -64,6 +64,28 @@ pub struct DeletionRule {
     pub pace: Pace,
     /// What to keep.
     pub condition: Condition,
+    /// What stops a deletion.
+    pub guards: Guards,
+}
+
+/// What a policy says about the guards of its deletion. What is not here cannot be set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guards {
+    /// A plan that deletes more than this share of the policy's snapshots is held, in percent; 25 unless
+    /// given (G6, G11).
+    pub brake_percent: u8,
+    /// What is condemned goes at the earliest this long after (G7).
+    pub grace: Option<Span>,
+    /// So many deletions an hour in one repository (G14).
+    pub rate: Option<u32>,
+    /// Whether `min_age` may only become longer (G13).
+    pub compliance: bool,
+}
+
+impl Default for Guards {
+    fn default() -> Guards {
+        Guards { brake_percent: 25, grace: None, rate: None, compliance: false }
+    }
 }
 
 /// What both workflows have: a schedule, and how hard to try.

@@ -85,6 +85,30 @@ pub enum Keep {
         /// Its place among the good ones; the newest is 1.
         place: u32,
     },
+    /// Condemned, and to go at the end of its grace (G7).
+    Grace {
+        /// Since when it has been condemned.
+        since: Timestamp,
+        /// When it may go.
+        until: Timestamp,
+    },
+    /// Condemned, and to go in a later hour (G14).
+    Rate {
+        /// So many go in an hour.
+        rate: u32,
+    },
+    /// Condemned by its age, while no new ones are made (G12).
+    CreationFailing {
+        /// How many triggers of creation passed without a snapshot.
+        missed: u64,
+    },
+    /// Condemned by the first look after something unknown (G15).
+    Unlooked,
+    /// Condemned, and not part of the plan that a person has approved.
+    NotApproved {
+        /// The plan's number.
+        plan: u64,
+    },
     /// Not good, and not to be cleaned up yet (G4).
     FailedButRecent {
         /// Its age.
@@ -154,6 +178,39 @@ pub enum Condemn {
         /// What the policy says.
         max_count: u32,
     },
+}
+
+impl Keep {
+    /// Whether a guard keeps for now what the rule condemns.
+    pub fn is_spared(&self) -> bool {
+        match self {
+            Keep::Grace { .. }
+            | Keep::Rate { .. }
+            | Keep::CreationFailing { .. }
+            | Keep::Unlooked
+            | Keep::NotApproved { .. } => true,
+            Keep::Foreign(_)
+            | Keep::Ambiguous { .. }
+            | Keep::Running
+            | Keep::InUse { .. }
+            | Keep::Undatable
+            | Keep::FutureDated { .. }
+            | Keep::NewestGood
+            | Keep::Minimum { .. }
+            | Keep::WithinCondition { .. }
+            | Keep::FailedButRecent { .. } => false,
+        }
+    }
+}
+
+impl Condemn {
+    /// Whether time alone condemns it, however many are made.
+    pub fn is_by_age(&self) -> bool {
+        match self {
+            Condemn::OlderThanMaxAge { .. } | Condemn::FailedAndOld { .. } => true,
+            Condemn::BeyondMaxCount { .. } | Condemn::FailedAndReplaced { .. } => false,
+        }
+    }
 }
 
 impl Verdict {
@@ -275,6 +332,43 @@ impl<'a> Series<'a> {
     /// Returns how many of the ids listed are ours.
     pub(super) fn own(&self) -> u32 {
         self.own
+    }
+
+    /// Returns the same listing under another condition.
+    pub(super) fn under<'b>(&'b self, owner: &Owner, condition: &'b Condition) -> Series<'b> {
+        Series::of(owner, condition, self.snapshots, self.now)
+    }
+
+    /// Returns the time of the newest good one that counts.
+    pub(super) fn newest_good(&self) -> Option<Timestamp> {
+        self.good.first().copied()
+    }
+
+    /// Whether an own snapshot of this name is good.
+    pub(super) fn has_good(&self, name: &str) -> bool {
+        let is_it = |snapshot: &Snapshot| snapshot.status == Status::Good && *snapshot.name == *name;
+        self.snapshots.iter().zip(&self.whose).any(|(snapshot, whose)| whose.is_none() && is_it(snapshot))
+    }
+
+    /// Returns how many own good and partial ones are dated after `at`, and not ahead of now.
+    pub(super) fn made_since(&self, at: Timestamp) -> u32 {
+        let own = self.snapshots.iter().zip(&self.whose).filter(|(_, whose)| whose.is_none());
+        let made = own.filter(|(snapshot, _)| match (snapshot.status, dated(snapshot, self.now)) {
+            (Status::Good | Status::Partial, Dated::At(taken_at)) => taken_at > at,
+            _ => false,
+        });
+        u32::try_from(made.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Returns the own one that is furthest ahead of now and dated after `known`: its name, its time, and
+    /// how far that is.
+    pub(super) fn furthest_ahead(&self, known: Timestamp) -> Option<(&str, Timestamp, i64)> {
+        let own = self.snapshots.iter().zip(&self.whose).filter(|(_, whose)| whose.is_none());
+        let ahead = own.filter_map(|(snapshot, _)| match (snapshot.taken_at, dated(snapshot, self.now)) {
+            (Some(at), Dated::Ahead { ahead_ms }) if at > known => Some((snapshot.name.as_str(), at, ahead_ms)),
+            _ => None,
+        });
+        ahead.max_by_key(|(name, at, _)| (*at, *name))
     }
 
     /// Returns the verdict on the snapshot at `index`.

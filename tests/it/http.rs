@@ -207,6 +207,8 @@ fn tracked(names: &[&str]) -> (Arc<Roster>, Vec<Tracked>) {
                 creation,
                 deletion: Flow::new(Workflow { mark, phase: Phase::Waiting }, 1, None),
                 seen: None,
+                cleared_at: Timestamp::EPOCH,
+                guarded: None,
                 last_good: Some(Arc::new(good)),
                 creation_over_at: None,
                 skips: Vec::new(),
@@ -502,7 +504,7 @@ fn snapshots_and_plans_come_from_the_repository_under_the_policy_in_force() {
     let mut daemon = Daemon::start(view(&["db"]));
     let entry = roster.policies["db"].clone();
     let owner = Owner { installation: "installation-1".into(), policy_uid: "uid-of-db".into() };
-    let survey = Survey { entry, owner, seen: None, now: clock().wall };
+    let survey = Survey { entry, owner, grounds: None, now: clock().wall };
     let _seen = daemon.answering(move |_| Ok(Done::Survey(Box::new(survey.clone()))));
     // The driver of this roster refuses for good, and says so.
     let (status, body) = daemon.get("/v1/policies/db/snapshots");

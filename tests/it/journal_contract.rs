@@ -236,7 +236,7 @@ fn a_policy_that_returns_under_its_name_inherits_nothing(open: Open) {
     let loaded = opened.journal.load().expect("loaded");
     assert_eq!(loaded.policies.len(), 1);
     let fresh = policy(&mut opened, "v");
-    assert_eq!((&*fresh.name, fresh.paused, fresh.retired, fresh.seen), ("db", false, false, None));
+    assert_eq!((&*fresh.name, fresh.paused, fresh.retired, fresh.seen), ("db", false, false, Some(0)));
     assert_eq!((fresh.last_creation, fresh.last_good, fresh.skips), (None, None, Vec::new()));
     assert_eq!((fresh.creation.1, fresh.deletion.1), (1, 1));
     assert_eq!(refusal(&mut opened, &[Change::Retire { policy_uid: "u".into(), at: at(21) }]), ErrorKind::Conflict);

@@ -17,11 +17,12 @@ use snapkeep::journal::{
 };
 use snapkeep::lifecycle::creation::Creation;
 use snapkeep::lifecycle::deletion::Deletion;
-use snapkeep::lifecycle::plan::{Entry, Held, Plan, Target};
+use snapkeep::lifecycle::plan::{Entry, Held, Plan, Sight, Target};
 use snapkeep::lifecycle::policy::Revision;
 use snapkeep::lifecycle::retention::{Condemn, Keep, Until, Verdict, Whose};
 use snapkeep::lifecycle::snapshot::{SnapshotName, Status};
 use snapkeep::lifecycle::time::{Moment, Span, Timestamp, Wait};
+use snapkeep::lifecycle::trust::{Doubt, DoubtCause, Trust};
 use snapkeep::lifecycle::workflow::{Cause, Ending, Kind, Outcome, Phase, Run, Trigger, Trouble, Watch, Workflow};
 use tempfile::TempDir;
 
@@ -93,7 +94,8 @@ fn check_what_fixtures_hold(directory: &TempDir) {
         wait: Wait { from: now, span_ms: 0 },
     };
     assert_eq!(db.deletion, (Workflow { mark: now.wall, phase: Phase::Active(Box::new(run)) }, 3));
-    assert_eq!((db.seen, db.paused, db.retired), (Some(21), false, false));
+    // Another program wrote it: the next look deletes nothing.
+    assert_eq!((db.seen, db.paused, db.retired), (None, false, false));
     assert_eq!(db.last_good.as_ref().map(|run| &*run.run_id), Some("run-1"));
     assert_eq!(db.last_creation.as_ref().map(|run| &*run.run_id), Some("run-3"));
     let skip = Skip {
@@ -125,7 +127,7 @@ fn check_what_fixtures_hold(directory: &TempDir) {
 
     let reader = Reader::open(directory.path()).expect("opened");
     let plan = reader.latest_plan("db").expect("read").expect("there");
-    assert_eq!((&*plan.run_id, plan.plan.own, plan.plan.held), ("run-4", 21, None));
+    assert_eq!((&*plan.run_id, plan.plan.own, plan.plan.held), ("run-4", 21, Vec::new()));
     let verdicts: Vec<_> = plan.plan.entries.iter().map(|entry| (&entry.verdict, entry.status)).collect();
     let old = Condemn::OlderThanMaxAge { age_ms: 700_000_000, max_age: Span::parse("7d").expect("a span") };
     assert_eq!(verdicts[0], (&Verdict::Condemn(old), Status::Good));
@@ -156,18 +158,18 @@ fn every_opening_finds_what_was_left_and_raises_the_epoch() {
         journal.commit(&[adopt(&format!("u{epoch}"))]).expect("committed");
     }
     let number = |name: &str| raw(&directory).pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    assert_eq!(number("user_version"), Ok(3));
+    assert_eq!(number("user_version"), Ok(4));
     assert_eq!(number("application_id"), Ok(0x534e_504b));
 }
 
 #[test]
 fn a_newer_schema_is_refused_and_left_alone() {
     let directory = filled(3);
-    raw(&directory).pragma_update(None, "user_version", 4).expect("set");
+    raw(&directory).pragma_update(None, "user_version", 5).expect("set");
     let before = fs::read(directory.path().join(FILE)).expect("read");
     let error = refused(&directory);
-    assert!(matches!(error, OpenError::Newer { found: 4, known: 3 }), "{error:?}");
-    assert_eq!(error.to_string(), "journal has schema 4, and this snapkeep knows none above 3");
+    assert!(matches!(error, OpenError::Newer { found: 5, known: 4 }), "{error:?}");
+    assert_eq!(error.to_string(), "journal has schema 5, and this snapkeep knows none above 4");
     assert!(matches!(Reader::open(directory.path()), Err(OpenError::Newer { .. })));
     assert_eq!(fs::read(directory.path().join(FILE)).expect("read"), before);
 }
@@ -448,6 +450,11 @@ fn a_plan_is_kept_with_its_reasons_and_what_became_of_it() {
         Verdict::Keep(Keep::NewestGood),
         Verdict::Keep(Keep::Minimum { place: 2, min_count: 3 }),
         Verdict::Keep(Keep::WithinCondition { age_ms: 5, place: 4 }),
+        Verdict::Keep(Keep::Grace { since: at(5), until: at(6) }),
+        Verdict::Keep(Keep::Rate { rate: 60 }),
+        Verdict::Keep(Keep::CreationFailing { missed: 3 }),
+        Verdict::Keep(Keep::Unlooked),
+        Verdict::Keep(Keep::NotApproved { plan: 4 }),
         recent(Until::MaxAge(week())),
         recent(Until::NewerGood),
         recent(Until::MaxCount { newer: 1, max_count: 7 }),
@@ -460,12 +467,12 @@ fn a_plan_is_kept_with_its_reasons_and_what_became_of_it() {
         };
         verdicts.iter().enumerate().map(entry).collect::<Vec<_>>()
     };
-    let whole = Plan { made_at: at(100), own: 12, entries: entries(&verdicts), held: None };
+    let whole = Plan { made_at: at(100), own: 12, entries: entries(&verdicts), held: Vec::new(), clock: sight(100) };
     let gone = |subject: &str| Audit { subject: subject.into(), run_id: Some("d1".into()), ..audit(120) };
     journal
         .commit(&[
             Change::Begin(run("d1", 100)),
-            Change::Plan { run_id: "d1".into(), plan: whole.clone() },
+            planned(1, "d1", &whole),
             Change::Audit(gone("u0-1")),
             Change::Audit(Audit { what: "spare".into(), ..gone("u0-2") }),
         ])
@@ -475,26 +482,35 @@ fn a_plan_is_kept_with_its_reasons_and_what_became_of_it() {
     assert_eq!((&*record.run_id, &record.plan, &record.deleted[..]), ("d1", &whole, &[target("1")][..]));
 
     // Nothing condemned: the counts stay, the lines do not.
-    let idle = Plan { made_at: at(200), own: 9, entries: entries(&verdicts[4..]), held: None };
-    journal
-        .commit(&[Change::Begin(run("d2", 200)), Change::Plan { run_id: "d2".into(), plan: idle.clone() }])
-        .expect("committed");
+    let idle =
+        Plan { made_at: at(200), own: 9, entries: entries(&verdicts[4..15]), held: Vec::new(), clock: sight(200) };
+    journal.commit(&[Change::Begin(run("d2", 200)), planned(2, "d2", &idle)]).expect("committed");
     let record = reader.latest_plan("u0").expect("read").expect("there");
-    assert_eq!(record.plan, Plan { entries: Vec::new(), ..idle.clone() });
+    let Plan { made_at, own, entries, held, .. } = record.plan;
+    assert_eq!((made_at, own, entries.len(), held.len()), (idle.made_at, idle.own, 0, 0));
 
     // Held: what it would have done is what a person has to look at.
-    let held = Some(Held::ListingShrank { before: 40, now: 9 });
-    let held = Plan { made_at: at(300), held, ..idle };
-    journal
-        .commit(&[Change::Begin(run("d3", 300)), Change::Plan { run_id: "d3".into(), plan: held.clone() }])
-        .expect("committed");
+    let doubt = |cause| Doubt { cause, since: moment(290) };
+    let held = vec![
+        Held::Clock(doubt(DoubtCause::Stepped { by_ms: -300_001 })),
+        Held::Clock(doubt(DoubtCause::WentBack { from: at(9), to: at(8) })),
+        Held::Clock(doubt(DoubtCause::Gap { from: at(8), to: at(9) })),
+        Held::Ahead { snapshot: "u0-9".into(), taken_at: at(900_000), ahead_ms: 899_700 },
+        Held::ListingShrank { before: 40, now: 9 },
+        Held::Edit { newly: 5, limit: 3 },
+        Held::Brake { condemned: 9, own: 12, made: 1, limit: 3 },
+    ];
+    let mut clock = sight(300);
+    clock.trust.doubt = Some(doubt(DoubtCause::Stepped { by_ms: 300_001 }));
+    let held = Plan { made_at: at(300), held, clock, ..idle };
+    journal.commit(&[Change::Begin(run("d3", 300)), planned(3, "d3", &held)]).expect("committed");
     assert_eq!(reader.latest_plan("u0").expect("read").expect("there").plan, held);
     // The latest plan stays; the others go with history.
     while journal.trim(at(1000), 1000).expect("trimmed") > 0 {}
     assert_eq!(reader.latest_plan("u0").expect("read").expect("there").plan, held);
     assert_eq!(count(&directory, "plans"), 1);
     assert_eq!(reader.latest_plan("nobody").expect("read"), None);
-    let creation = Change::Plan { run_id: "r0".into(), plan: whole };
+    let creation = planned(4, "r0", &whole);
     assert!(journal.commit(&[creation]).is_err(), "a creation run has no plan");
 }
 
@@ -546,10 +562,12 @@ fn rows_that_contradict_themselves_are_refused() {
         (key, policy_uid, policy, event, channel, subject, body, at, state, attempts, due_at, settled_at, trouble) values
         ('k', 'u0', 'u0', 'failure', 'mail', 's', 'b', 1,";
     let skip = "insert into skips (policy_uid, kind, reason, count, first_at, last_at, at) values";
+    let held = "insert into plans (run_id, policy_uid, made_at, own, condemned, held, entries, episode, answer, answered_at, \
+        answered_by, approved_run) values ('r0', 'u0', 1, 3, 0,";
     let plan = "insert into plans (run_id, policy_uid, made_at, own, condemned, held, entries) values ('r0', 'u0', 1,";
     for sql in [
         // One instance, with an identity.
-        "insert into instance values (2, 'x', 'y', 1)".to_string(),
+        "insert into instance values (2, 'x', 'y', 1, '')".to_string(),
         "update instance set installation = ''".to_string(),
         "update instance set epoch = -1".to_string(),
         // Policies: a bool is a bool, a name is somebody's.
@@ -596,9 +614,19 @@ fn rows_that_contradict_themselves_are_refused() {
         format!("{skip} ('u0', 'creation', 'forgotten', 1, 1, 1, 1)"),
         format!("{skip} ('nobody', 'creation', 'missed', 1, 1, 1, 1)"),
         // Plans: lines where there is something to see.
-        format!("{plan} 3, 0, null, '[]')"),
         format!("{plan} 3, 1, null, null)"),
         format!("{plan} -1, 0, null, null)"),
+        // What holds a plan is told under a key; only what is held is answered, by somebody, some time.
+        format!("{held} '[]', '[]', null, null, null, null, null)"),
+        format!("{held} null, '[]', 'e', null, null, null, null)"),
+        format!("{held} null, '[]', null, 'refused', 1, 'me', null)"),
+        format!("{held} '[]', '[]', 'e', 'refused', null, 'me', null)"),
+        format!("{held} '[]', '[]', 'e', 'refused', 1, null, null)"),
+        format!("{held} '[]', '[]', 'e', 'refused', 1, 'me', 'r0')"),
+        format!("{held} '[]', '[]', 'e', 'approved', 1, 'me', null)"),
+        format!("{held} '[]', '[]', 'e', 'perhaps', 1, 'me', null)"),
+        format!("{workflow} former = 'r' where kind = 'creation'"),
+        "insert into clock values (2, '{}')".to_string(),
         // Notices: due or settled, never both, never neither.
         format!("{notice} 'pending', 0, null, null, null)"),
         format!("{notice} 'pending', 0, 1, 1, null)"),
@@ -752,6 +780,16 @@ fn all_history() -> HistoryQuery {
 
 fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis)
+}
+
+fn planned(number: u64, run_id: &str, plan: &Plan) -> Change {
+    let episode = plan.is_held().then(|| format!("u0-held-{number}").into());
+    Change::Plan { number, run_id: run_id.into(), plan: Box::new(plan.clone()), episode }
+}
+
+fn sight(millis: i64) -> Sight {
+    let now = moment(millis);
+    Sight { now, trust: Trust { wrong_until: at(7), ..Trust::first(now, true) }, synchronised: false }
 }
 
 fn moment(millis: i64) -> Moment {

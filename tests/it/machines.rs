@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use expect_test::expect_file;
 use snapkeep::lifecycle::creation::{Creation, CreationTerms};
-use snapkeep::lifecycle::deletion::{Deletion, DeletionTerms};
-use snapkeep::lifecycle::plan::Target;
+use snapkeep::lifecycle::deletion::Deletion;
+use snapkeep::lifecycle::plan::{Grounds, Target};
 use snapkeep::lifecycle::policy::{Condition, Revision};
 use snapkeep::lifecycle::retention::Owner;
 use snapkeep::lifecycle::snapshot::{Listing, Presence, Snapshot, SnapshotName, Status, label};
@@ -51,10 +51,10 @@ pub fn listing(names: &[&str]) -> Listing {
     Listing { snapshots: names.iter().map(|name| own(name, age(name))).collect() }
 }
 
-pub fn terms(max_count: u32, seen: Option<u32>) -> DeletionTerms {
+pub fn terms(max_count: u32, seen: Option<u32>) -> Grounds {
     let owner = Owner { installation: "house".into(), policy_uid: "uid-db".into() };
     let condition = Condition::new(None, Some(max_count), None).expect("a condition");
-    DeletionTerms { owner, condition, seen, approved: false }
+    Grounds::plain(owner, condition, seen.or(Some(0)), START)
 }
 
 pub fn target(name: &str) -> Target {
@@ -126,7 +126,7 @@ fn names<'a>(targets: impl IntoIterator<Item = &'a Target>) -> String {
 
 fn fact(fact: &Fact) -> String {
     match fact {
-        Fact::Planned(plan) if plan.held.is_some() => format!("held plan of {}", plan.own),
+        Fact::Planned(plan) if plan.is_held() => format!("held plan of {}", plan.own),
         Fact::Planned(plan) => format!("planned [{}] of {}", names(&plan.condemned()), plan.own),
         Fact::Spared { target, reason } => format!("spared {}: {reason}", target.name),
         Fact::Deleted(target) => format!("deleted {}", target.name),

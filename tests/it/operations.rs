@@ -28,7 +28,7 @@ fn bench() -> Bench {
     roster.repositories.insert("local".into(), Arc::new(Repository::by_hand("local", "null", Arc::new(Null::new()))));
     let view = Arc::new(View::default());
     let journal = Journal::in_memory(NOW).expect("a journal");
-    let (engine, _) = Engine::start(journal, Arc::new(roster), view.clone(), 4, NOW).expect("started");
+    let (engine, _) = Engine::start(journal, Arc::new(roster), view.clone(), 4, NOW, true).expect("started");
     Bench { engine, view }
 }
 

@@ -7,12 +7,14 @@
 
 mod laws;
 
+use std::sync::Arc;
+
 use expect_test::{Expect, expect};
-use snapkeep::lifecycle::plan::{Held, Plan};
+use snapkeep::lifecycle::plan::{Grounds, Held, Look, Plan};
 use snapkeep::lifecycle::policy::{BadCondition, Condition};
 use snapkeep::lifecycle::retention::{Owner, judge};
 use snapkeep::lifecycle::snapshot::{Listing, Snapshot, Status, label};
-use snapkeep::lifecycle::time::{Span, SpanError, Timestamp};
+use snapkeep::lifecycle::time::{Moment, Span, SpanError, Timestamp};
 
 /// 2026-03-01T02:00:00Z.
 const NOW: Timestamp = Timestamp::from_seconds(1_772_330_400);
@@ -573,7 +575,19 @@ fn every_verdict_tells_its_reason_in_a_phrase() {
 
 fn plan(snapshots: &str, rule: &str, seen: Option<u32>, approved: bool) -> Plan {
     let listing = Listing { snapshots: listing(snapshots).into_iter().map(|(_, snapshot)| snapshot).collect() };
-    Plan::make(&owner(), &condition(rule), &listing, seen, approved, NOW)
+    let grounds = Grounds::plain(owner(), condition(rule), seen, at(NOW));
+    let plan = Plan::make(&grounds, &listing, FIRST, NOW);
+    if !approved {
+        return plan;
+    }
+    let approval = Some(Arc::new(plan.approval(7)));
+    Plan::make(&Grounds { approval, ..grounds }, &listing, FIRST, NOW)
+}
+
+const FIRST: Look = Look::First { deleted: 0 };
+
+fn at(wall: Timestamp) -> Moment {
+    Moment { wall, boot: 1, uptime: wall.millis() }
 }
 
 fn names(plan: &Plan) -> String {
@@ -582,7 +596,7 @@ fn names(plan: &Plan) -> String {
 
 #[test]
 fn a_plan_tells_of_every_snapshot_oldest_first_and_undatable_ones_last() {
-    let plan = plan("undatable, 2d, 1d, 3d unstamped, 3d, ahead 1h", "max_count = 1", None, false);
+    let plan = plan("undatable, 2d, 1d, 3d unstamped, 3d, ahead 1h", "max_count = 1", Some(0), true);
     let told: Vec<String> =
         plan.entries.iter().map(|entry| format!("{} {}", entry.target.name, entry.verdict.code())).collect();
     expect!["d foreign, e max_count, b max_count, c newest_good, f future_dated, a undatable"]
@@ -592,14 +606,13 @@ fn a_plan_tells_of_every_snapshot_oldest_first_and_undatable_ones_last() {
 
 #[test]
 fn own_snapshots_are_counted_by_identity_and_however_they_stand() {
-    assert_eq!(plan("1d, F 2d, R 0, undatable, 3d unstamped", "max_count = 1", None, false).own, 4);
-    assert_eq!(plan("1d, 1d called a, 1d called a, 2d", "max_count = 1", None, false).own, 2);
+    assert_eq!(plan("1d, F 2d, R 0, undatable, 3d unstamped", "max_count = 1", Some(0), false).own, 4);
+    assert_eq!(plan("1d, 1d called a, 1d called a, 2d", "max_count = 1", Some(0), false).own, 2);
 }
 
 #[test]
 fn a_listing_that_lost_more_than_half_holds_the_plan() {
     for (seen, listed, held) in [
-        (None, "1d, 2d, 3d", false),
         (Some(0), "1d, 2d, 3d", false),
         (Some(2), "1d", false),
         (Some(3), "1d", true),
@@ -611,12 +624,12 @@ fn a_listing_that_lost_more_than_half_holds_the_plan() {
         (Some(1), "1d, 2d, 3d", false),
     ] {
         let held_plan = plan(listed, "max_count = 1", seen, false);
-        assert_eq!(held_plan.held.is_some(), held, "{seen:?} then {listed}");
+        assert_eq!(held_plan.is_held(), held, "{seen:?} then {listed}");
         if held {
             assert_eq!(names(&held_plan), "");
-            assert_eq!(held_plan.held, Some(Held::ListingShrank { before: seen.unwrap(), now: held_plan.own }));
+            assert_eq!(held_plan.held, [Held::ListingShrank { before: seen.unwrap(), now: held_plan.own }]);
         }
-        assert_eq!(plan(listed, "max_count = 1", seen, true).held, None, "{seen:?} then {listed}, approved");
+        assert_eq!(plan(listed, "max_count = 1", seen, true).held, [], "{seen:?} then {listed}, approved");
     }
 }
 
@@ -745,5 +758,5 @@ fn duplicati_3987_seconds_of_jitter_remove_no_other_backup() {
 fn a_repository_that_shows_half_of_itself_loses_nothing() {
     // The fault matrix, F7: a listing with entries missing.
     let shown = plan("40d, 41d, 42d", "max_age = 7d", Some(30), false);
-    assert!(shown.held.is_some() && shown.condemned().is_empty());
+    assert!(shown.is_held() && shown.condemned().is_empty());
 }

@@ -14,7 +14,7 @@ use snapkeep::engine::event::{Ask, Command, Done, Errands, Event, Job, JobId, Re
 use snapkeep::engine::tracked::Tracked;
 use snapkeep::engine::view::View;
 use snapkeep::journal::{HistoryQuery, Journal, Reader};
-use snapkeep::lifecycle::plan::{Plan, Target};
+use snapkeep::lifecycle::plan::{Grounds, Look, Plan, Target};
 use snapkeep::lifecycle::retention::Verdict;
 use snapkeep::lifecycle::snapshot::{Listing, Presence, Snapshot, SnapshotName, Status, label};
 use snapkeep::lifecycle::time::{Moment, Span, Timestamp};
@@ -269,7 +269,8 @@ impl World {
         let sight = sight.unwrap_or_else(|| panic!("{name} was ordered to go unseen"));
         let looks = if sight.has_ordered { 1 } else { 2 };
         assert!(sight.listings >= looks, "{name} was ordered to go without another look");
-        let judged = Plan::make(&ask.owner, &rule.condition, &sight.listing, None, true, self.now.wall);
+        let grounds = Grounds::plain(ask.owner.clone(), rule.condition.clone(), Some(0), self.now);
+        let judged = Plan::make(&grounds, &sight.listing, Look::Again, self.now.wall);
         assert!(judged.allowed().any(|allowed| allowed == target), "{name} was ordered to go and is to be kept");
         (sight.listings, sight.has_ordered) = (0, true);
     }
@@ -285,7 +286,7 @@ fn boot(state: &Path, policies: &[PolicyText], world: &mut World) -> Daemon {
     let journal = Journal::open(state, world.now).expect("the journal opens after every crash");
     let view = Arc::new(View::default());
     let (engine, errands) =
-        Engine::start(journal, roster::roster(policies), view.clone(), 64, world.now).expect("the engine starts");
+        Engine::start(journal, roster::roster(policies), view.clone(), 64, world.now, true).expect("the engine starts");
     let mut daemon = Daemon { engine, view };
     world.looked_for.clear();
     world.sights.clear();
@@ -449,7 +450,7 @@ fn crash(daemon: &mut Daemon, reader: &Reader, world: &mut World, state: &Path, 
     }
     let spare = Journal::in_memory(world.now).expect("a journal");
     let view = Arc::new(View::default());
-    let (idle, _) = Engine::start(spare, roster::roster(&[]), view, 1, world.now).expect("an engine");
+    let (idle, _) = Engine::start(spare, roster::roster(&[]), view, 1, world.now, true).expect("an engine");
     drop(std::mem::replace(&mut daemon.engine, idle));
     let down_ms = match world.dice.below(4) {
         0 => world.dice.below(8 * HOUR_MS as u64) as i64,

@@ -362,7 +362,7 @@ fn trap_24_a_max_age_below_a_second_is_exact() {
     let mut shown = listing(&["s0", "s1"]);
     shown.snapshots[0].taken_at = Some(START.wall.plus(-10));
     let condition = Condition::new(Some(Span::parse("999ms").expect("a span")), None, None).expect("a condition");
-    let terms = snapkeep::lifecycle::deletion::DeletionTerms { condition, ..terms(1, None) };
+    let terms = snapkeep::lifecycle::plan::Grounds { condition, ..terms(1, None) };
     for (age_ms, message) in [(999, Some("nothing to delete")), (1000, None)] {
         shown.snapshots[1].taken_at = Some(START.wall.plus(-age_ms));
         let mut bench = Bench::new(Deletion::first());
@@ -402,7 +402,7 @@ fn a_listing_that_shrinks_in_mid_run_holds_the_run_and_says_so() {
     bench.answer(&terms(1, Some(5)), |_| Answer::Listed(listing(&["s1", "s5"])));
     let ending = bench.settled.expect("settled");
     assert_eq!((ending.outcome, bench.asked.len()), (Outcome::Held, 2));
-    expect!["the repository lists 2 of this policy's snapshots, where it listed 5 before; if that is right, run the deletion by hand"].assert_eq(&ending.message);
+    expect!["the repository lists 2 of this policy's snapshots, where it listed 5 before; if that is right, approve the plan"].assert_eq(&ending.message);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::retention::{Condemn, Keep, Until, Verdict, Whose};
-use crate::lifecycle::time::Span;
+use crate::lifecycle::time::{Span, Timestamp};
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -24,6 +24,11 @@ pub(super) enum KeepRow {
     NewestGood,
     Minimum { place: u32, min_count: u32 },
     WithinCondition { age_ms: i64, place: u32 },
+    Grace { since: i64, until: i64 },
+    Rate { rate: u32 },
+    CreationFailing { missed: u64 },
+    Unlooked,
+    NotApproved { plan: u64 },
     FailedButRecent { age_ms: i64, until: UntilRow },
 }
 
@@ -71,6 +76,11 @@ pub(super) fn write(verdict: &Verdict) -> VerdictRow {
             Keep::NewestGood => KeepRow::NewestGood,
             Keep::Minimum { place, min_count } => KeepRow::Minimum { place: *place, min_count: *min_count },
             Keep::WithinCondition { age_ms, place } => KeepRow::WithinCondition { age_ms: *age_ms, place: *place },
+            Keep::Grace { since, until } => KeepRow::Grace { since: since.millis(), until: until.millis() },
+            Keep::Rate { rate } => KeepRow::Rate { rate: *rate },
+            Keep::CreationFailing { missed } => KeepRow::CreationFailing { missed: *missed },
+            Keep::Unlooked => KeepRow::Unlooked,
+            Keep::NotApproved { plan } => KeepRow::NotApproved { plan: *plan },
             Keep::FailedButRecent { age_ms, until } => KeepRow::FailedButRecent {
                 age_ms: *age_ms,
                 until: match until {
@@ -116,6 +126,13 @@ pub(super) fn read(row: VerdictRow) -> Option<Verdict> {
             KeepRow::NewestGood => Keep::NewestGood,
             KeepRow::Minimum { place, min_count } => Keep::Minimum { place, min_count },
             KeepRow::WithinCondition { age_ms, place } => Keep::WithinCondition { age_ms, place },
+            KeepRow::Grace { since, until } => {
+                Keep::Grace { since: Timestamp::from_millis(since), until: Timestamp::from_millis(until) }
+            }
+            KeepRow::Rate { rate } => Keep::Rate { rate },
+            KeepRow::CreationFailing { missed } => Keep::CreationFailing { missed },
+            KeepRow::Unlooked => Keep::Unlooked,
+            KeepRow::NotApproved { plan } => Keep::NotApproved { plan },
             KeepRow::FailedButRecent { age_ms, until } => Keep::FailedButRecent {
                 age_ms,
                 until: match until {

@@ -19,6 +19,11 @@ impl Verdict {
                 Keep::NewestGood => "newest_good",
                 Keep::Minimum { .. } => "min_count",
                 Keep::WithinCondition { .. } => "within_condition",
+                Keep::Grace { .. } => "grace",
+                Keep::Rate { .. } => "rate",
+                Keep::CreationFailing { .. } => "creation_failing",
+                Keep::Unlooked => "unlooked",
+                Keep::NotApproved { .. } => "not_approved",
                 Keep::FailedButRecent { .. } => "failed_but_recent",
             },
             Verdict::Condemn(condemn) => match condemn {
@@ -57,6 +62,15 @@ impl fmt::Display for Keep {
             Keep::WithinCondition { age_ms, place } => {
                 write!(f, "{} old and number {place} of the newest good ones", coarse(*age_ms))
             }
+            Keep::Grace { since, until } => write!(f, "condemned since {since}, to go after its grace at {until}"),
+            Keep::Rate { rate } => write!(f, "condemned, to go later: {rate} an hour go in this repository"),
+            Keep::CreationFailing { missed } => {
+                write!(f, "old, but creation has missed {missed} triggers in a row: nothing goes for its age")
+            }
+            Keep::Unlooked => {
+                f.write_str("condemned by the first look since a restore or an upgrade, to go by the next")
+            }
+            Keep::NotApproved { plan } => write!(f, "condemned, but not by plan {plan} that was approved"),
             Keep::FailedButRecent { age_ms, until } => match until {
                 Until::MaxAge(max_age) => {
                     write!(f, "not good, and not older than max_age {max_age} ({})", coarse(*age_ms))

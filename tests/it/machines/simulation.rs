@@ -5,7 +5,7 @@
 
 use snapkeep::lifecycle::creation::{Creation, CreationTerms};
 use snapkeep::lifecycle::deletion::{Deletion, seen_after};
-use snapkeep::lifecycle::plan::{Plan, Target};
+use snapkeep::lifecycle::plan::{Look, Plan, Target};
 use snapkeep::lifecycle::snapshot::{Listing, Presence};
 use snapkeep::lifecycle::time::Moment;
 use snapkeep::lifecycle::workflow::{Answer, Ending, Fact, Fault, Outcome, Phase, Request, Run, Step, Turn};
@@ -248,7 +248,7 @@ fn delete(shelf: &Shelf, run: &Run<Deletion>, now: Moment, choices: u32, runs: &
             shelf.deletes += 1;
         }
         if request == Request::List && *choice == Choice::Truth {
-            let plan = Plan::make(&terms.owner, &terms.condition, &shelf.listing, shelf.seen, false, now.wall);
+            let plan = Plan::make(&terms, &shelf.listing, Look::First { deleted: 0 }, now.wall);
             shelf.judged = Some(plan);
         }
         let answer = choice.answer(|| shelf.tell(&request));

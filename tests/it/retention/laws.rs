@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use snapkeep::lifecycle::plan::Plan;
+use snapkeep::lifecycle::plan::{Grounds, Guard, Plan};
 use snapkeep::lifecycle::policy::Condition;
 use snapkeep::lifecycle::retention::{AHEAD_MAX_MS, judge};
 use snapkeep::lifecycle::snapshot::{Listing, Snapshot, Status, label};
 use snapkeep::lifecycle::time::{Span, Timestamp};
 
-use super::{NOW, owner, snapshot};
+use super::{FIRST, NOW, at, owner, snapshot};
 
 const HOUR: i64 = 3_600_000;
 
@@ -140,7 +140,7 @@ proptest! {
         prop_assert_eq!(told(&snapshots), told(&shuffled));
         let plan = |snapshots: &[Snapshot]| {
             let listing = Listing { snapshots: snapshots.to_vec() };
-            Plan::make(&owner(), &condition, &listing, None, false, NOW)
+            Plan::make(&Grounds::plain(owner(), condition.clone(), Some(0), at(NOW)), &listing, FIRST, NOW)
         };
         let (plan, other) = (plan(&snapshots), plan(&shuffled));
         prop_assert_eq!(plan.condemned(), other.condemned());
@@ -227,9 +227,10 @@ proptest! {
         snapshots in any_listings(),
         seen in 0..40u32,
     ) {
-        let plan = Plan::make(&owner(), &condition, &Listing { snapshots }, Some(seen), false, NOW);
-        prop_assert_eq!(plan.held.is_some(), plan.own * 2 < seen);
-        prop_assert!(plan.held.is_none() || plan.condemned().is_empty());
+        let grounds = Grounds::plain(owner(), condition, Some(seen), at(NOW));
+        let plan = Plan::make(&grounds, &Listing { snapshots }, FIRST, NOW);
+        prop_assert_eq!(plan.held.iter().any(|held| held.guard() == Guard::Shrunk), plan.own * 2 < seen);
+        prop_assert!(!plan.is_held() || plan.condemned().is_empty());
     }
 
     #[test]

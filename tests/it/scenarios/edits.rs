@@ -172,7 +172,7 @@ fn a_creation_is_followed_to_its_end_and_reported_when_its_policy_is_removed() {
 fn a_deletion_stops_before_the_next_delete_when_its_policy_is_removed() {
     // How many questions are answered before the file goes, and how many snapshots are gone by then.
     for (answered, deleted) in [(0, 0), (1, 0), (2, 1), (3, 1), (4, 1), (5, 2)] {
-        let mut stage = Stage::new("07:00", &[tidying("db", "0 8 * * *", 1)]);
+        let mut stage = Stage::new("07:00", &[tidying("db", "0 8 * * *", 3)]);
         keep_days(&mut stage, "db", 6);
         stage.at("08:00");
         for _ in 0..answered {
@@ -207,7 +207,7 @@ fn a_deletion_that_was_decided_before_a_crash_is_not_ordered_when_its_policy_was
 /// S21.
 #[test]
 fn a_softened_rule_saves_what_the_plan_condemned() {
-    let mut stage = Stage::new("07:00", &[tidying("db", "0 8 * * *", 1)]);
+    let mut stage = Stage::new("07:00", &[tidying("db", "0 8 * * *", 3)]);
     keep_days(&mut stage, "db", 6);
     stage.at("08:00");
     stage.obey("db list");

@@ -247,8 +247,8 @@ fn a_held_deletion_tells_what_a_person_can_do() {
           deletion: DELETION_START
             next: 3 08:00, 4 08:00, 5 08:00
             FAILED by schedule at 2 08:00, ended 2 08:00
-            message: the repository lists 1 of this policy's snapshots, where it listed 4 before; if that is right, run the deletion by hand
-            held: the repository lists 1 of this policy's snapshots, where it listed 4 before; if that is right, run the deletion by hand
+            message: the repository lists 1 of this policy's snapshots, where it listed 4 before; if that is right, approve the plan
+            held: the repository lists 1 of this policy's snapshots, where it listed 4 before; if that is right, approve the plan
     "#]],
     );
 }

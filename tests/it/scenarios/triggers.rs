@@ -278,7 +278,7 @@ fn a_manual_run_of_what_is_running_is_refused() {
 
 /// G9.
 #[test]
-fn a_shrunken_listing_holds_a_scheduled_deletion_and_not_a_manual_one() {
+fn a_shrunken_listing_holds_a_deletion_until_its_plan_is_approved() {
     let mut stage = Stage::new("07:00", &[tidying("db", "0 8 * * *", 4)]);
     keep_days(&mut stage, "db", 6);
     stage.at("08:00");
@@ -297,9 +297,14 @@ fn a_shrunken_listing_holds_a_scheduled_deletion_and_not_a_manual_one() {
     stage.at("3 09:00");
     stage.run("db", Kind::Deletion, None).expect("a run");
     stage.obey_all();
-    assert_eq!(stage.runs("db")[3], "deletion of 3 09:00 by manual: succeeded");
+    assert_eq!(stage.runs("db")[3], "deletion of 3 09:00 by manual: held");
+    let plan = stage.tracked("db").held().expect("a plan waits").number;
+    stage.at("3 09:01");
+    stage.tell(What::Approve { plan }).expect("approved");
+    stage.obey_all();
+    assert_eq!(stage.runs("db")[4], "deletion of 3 09:01 by manual: succeeded");
     stage.at("4 08:00");
     stage.obey_all();
-    assert_eq!(stage.runs("db")[4], "deletion of 4 08:00 by schedule: succeeded");
+    assert_eq!(stage.runs("db")[5], "deletion of 4 08:00 by schedule: succeeded");
     assert!(stage.explain("db").deletion.is_some_and(|deletion| deletion.held.is_none()));
 }

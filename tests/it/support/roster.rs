@@ -10,7 +10,7 @@ use snapkeep::drivers::{Abilities, Call, Created, Driver, Found, Order, Reply};
 use snapkeep::lifecycle::date_format::DateFormat;
 use snapkeep::lifecycle::plan::Target;
 use snapkeep::lifecycle::policy::{
-    CatchUp, Condition, CreationRule, DeletionRule, Notification, OnOverlap, Pace, Policy, Revision,
+    CatchUp, Condition, CreationRule, DeletionRule, Guards, Notification, OnOverlap, Pace, Policy, Revision,
 };
 use snapkeep::lifecycle::schedule::Schedule;
 use snapkeep::lifecycle::snapshot::{Listing, SnapshotName};
@@ -135,6 +135,7 @@ impl PolicyText {
                 Some(self.min_count.min(self.max_count.unwrap_or(u32::MAX))),
             )
             .expect("a condition"),
+            guards: Guards::default(),
         });
         Policy {
             name: self.name.as_str().into(),

@@ -99,7 +99,7 @@ impl Stage {
     fn start(&mut self) {
         let journal = Journal::open(self.folder.path(), self.now).expect("the journal opens");
         self.view = Arc::new(View::default());
-        let started = Engine::start(journal, self.roster.clone(), self.view.clone(), self.jobs_max, self.now);
+        let started = Engine::start(journal, self.roster.clone(), self.view.clone(), self.jobs_max, self.now, true);
         let (engine, errands) = started.expect("the engine starts");
         self.engine = Some(engine);
         self.take(errands);

@@ -1,0 +1,175 @@
+//! The guards themselves. Those that look at one snapshot spare it, those that look at the whole hold the
+//! plan.
+
+use super::{Entry, Former, Grounds, Guard, Held, Look};
+use crate::lifecycle::retention::{Condemn, Keep, Series, Verdict};
+use crate::lifecycle::snapshot::Status;
+use crate::lifecycle::time::Timestamp;
+
+/// So many may always go: with a handful of snapshots a share of them means nothing.
+const FREE_MIN: u32 = 3;
+/// The second trigger in a row without a snapshot: creation is broken, and old ones must not run out (G12).
+const MISSED_MAX: u64 = 2;
+
+/// What the guards of the whole need to know of the rule's own verdicts.
+pub(super) struct Measure {
+    /// Good and partial ones that the rule condemns and the former condition would have kept. Failed ones
+    /// are no loss.
+    newly: u32,
+    /// Good and partial ones made since the last deletion that succeeded.
+    made: u32,
+    /// How often creation should have made one since it last did.
+    missed: u64,
+}
+
+impl Measure {
+    pub(super) fn of(grounds: &Grounds, series: &Series<'_>, order: &[usize], entries: &[Entry]) -> Measure {
+        let condemned = entries.iter().filter(|entry| is_loss(entry) && entry.verdict.is_condemned());
+        let newly = match &grounds.former {
+            None => 0,
+            Some(Former::Nothing) => count(condemned.clone()),
+            Some(Former::Condition(former)) => {
+                let former = series.under(&grounds.owner, former);
+                let stayed = |(entry, index): &(&Entry, &usize)| {
+                    is_loss(entry) && entry.verdict.is_condemned() && !former.verdict(**index).is_condemned()
+                };
+                count(entries.iter().zip(order).filter(stayed))
+            }
+        };
+        let made = series.made_since(grounds.cleared_at);
+        Measure { newly, made, missed: missed(grounds, series) }
+    }
+}
+
+fn is_loss(entry: &Entry) -> bool {
+    match entry.status {
+        Status::Good | Status::Partial => true,
+        Status::Failed | Status::Running => false,
+    }
+}
+
+/// How many good and partial ones this plan is the first to let go. What waited out its grace was counted
+/// by the plan that condemned it first.
+fn going(grounds: &Grounds, entries: &[Entry]) -> u32 {
+    let known = |entry: &Entry| grounds.condemned_since.contains_key(&entry.target.id);
+    let goes = |entry: &&Entry| {
+        let is_going = matches!(entry.verdict, Verdict::Condemn(_) | Verdict::Keep(Keep::Grace { .. }));
+        is_going && is_loss(entry) && !known(entry)
+    };
+    count(entries.iter().filter(goes))
+}
+
+fn count<T>(of: impl Iterator<Item = T>) -> u32 {
+    u32::try_from(of.count()).unwrap_or(u32::MAX)
+}
+
+/// How many triggers of creation have passed since a good snapshot was last made (G12). A run that takes
+/// longer than the gap of its schedule is not late: it counts from its end.
+fn missed(grounds: &Grounds, series: &Series<'_>) -> u64 {
+    let Some(freshness) = &grounds.freshness else { return 0 };
+    let Some(newest) = series.newest_good() else { return 0 };
+    let last = freshness.last_good.as_ref().filter(|last| series.has_good(&last.snapshot));
+    let since = last.map_or(newest, |last| last.ended_at.max(newest));
+    // By the policy's own clock: a doubted one holds the plan anyway.
+    let now = grounds.clock.now.wall;
+    freshness.creation.pace.schedule.elapsed(since, now).map_or(0, |elapsed| elapsed.count)
+}
+
+/// Takes back verdicts that would delete what should stay for now.
+pub(super) fn spare(grounds: &Grounds, series: &Series<'_>, measure: &Measure, entries: &mut [Entry], now: Timestamp) {
+    let mut left = grounds.rate_left;
+    for entry in entries {
+        let Verdict::Condemn(condemn) = &entry.verdict else { continue };
+        if let Some(keep) = spared(grounds, series, measure, entry, condemn, now) {
+            entry.verdict = Verdict::Keep(keep);
+            continue;
+        }
+        // The oldest go first; what does not fit into the hour waits for the next run (G14).
+        match (&mut left, grounds.guards.rate) {
+            (Some(0), Some(rate)) => entry.verdict = Verdict::Keep(Keep::Rate { rate }),
+            (Some(left), _) => *left -= 1,
+            (None, _) => {}
+        }
+    }
+}
+
+fn spared(
+    grounds: &Grounds,
+    series: &Series<'_>,
+    measure: &Measure,
+    entry: &Entry,
+    condemn: &Condemn,
+    now: Timestamp,
+) -> Option<Keep> {
+    if let Some(approval) = &grounds.approval {
+        // Exactly what was shown, or nothing. A person has thought of the rest.
+        return (!approval.targets.contains(&entry.target)).then_some(Keep::NotApproved { plan: approval.number });
+    }
+    if grounds.seen.is_none() && series.own() > 0 {
+        return Some(Keep::Unlooked);
+    }
+    if condemn.is_by_age() && measure.missed >= MISSED_MAX {
+        return Some(Keep::CreationFailing { missed: measure.missed });
+    }
+    let grace = grounds.guards.grace.as_ref()?;
+    let since = grounds.condemned_since.get(&entry.target.id).copied().unwrap_or(now).min(now);
+    let until = since.plus(grace.millis());
+    (now < until).then_some(Keep::Grace { since, until })
+}
+
+/// Returns what holds the whole plan.
+pub(super) fn hold(
+    grounds: &Grounds,
+    series: &Series<'_>,
+    measure: &Measure,
+    entries: &[Entry],
+    look: Look,
+) -> Vec<Held> {
+    let mut held = Vec::new();
+    let trust = &grounds.clock.trust;
+    if let Some(doubt) = trust.doubt {
+        held.push(Held::Clock(doubt));
+    }
+    let own = series.own();
+    if let Some(before) = grounds.seen
+        // Exactly half is not more than half: with two snapshots, one may go.
+        && u64::from(own) * 2 < u64::from(before)
+    {
+        held.push(Held::ListingShrank { before, now: own });
+    }
+    let goes = entries.iter().any(|entry| entry.verdict.is_condemned()) || going(grounds, entries) > 0;
+    if goes && let Some((snapshot, taken_at, ahead_ms)) = series.furthest_ahead(trust.wrong_until) {
+        held.push(Held::Ahead { snapshot: snapshot.into(), taken_at, ahead_ms });
+    }
+    match look {
+        Look::First { deleted } if goes => held.extend(too_much(grounds, series, measure, entries, deleted)),
+        Look::First { .. } | Look::Again => {}
+    }
+    if let Some(approval) = &grounds.approval {
+        held.retain(|held| !approval.guards.contains(&held.guard()));
+        // What was approved is what may go: neither brake nor edit can have more to say about it.
+        held.retain(|held| !matches!(held.guard(), Guard::Brake | Guard::Edit));
+    }
+    held
+}
+
+/// G11 and G6.
+fn too_much(
+    grounds: &Grounds,
+    series: &Series<'_>,
+    measure: &Measure,
+    entries: &[Entry],
+    deleted: u32,
+) -> impl Iterator<Item = Held> {
+    // What this run has deleted before it had to plan anew belongs to the same whole.
+    let own = series.own().saturating_add(deleted);
+    let share = u64::from(own) * u64::from(grounds.guards.brake_percent) / 100;
+    let share = u32::try_from(share).unwrap_or(u32::MAX).max(FREE_MIN);
+    let condemned = going(grounds, entries).saturating_add(deleted);
+    let flow = u32::try_from(u64::from(measure.made) * 3 / 2).unwrap_or(u32::MAX);
+    let limit = share.max(flow);
+    let newly = measure.newly.min(condemned);
+    let edit = (newly > share).then_some(Held::Edit { newly, limit: share });
+    let brake = (condemned > limit).then_some(Held::Brake { condemned, own, made: measure.made, limit });
+    edit.into_iter().chain(brake)
+}

@@ -1,0 +1,101 @@
+use super::*;
+
+const MINUTE: i64 = 60_000;
+const DAY: i64 = 86_400_000;
+const NOON: Moment = Moment { wall: Timestamp::from_seconds(1_772_366_400), boot: 1, uptime: 3_600_000 };
+
+/// The wall clock `wall_ms` and the time since boot `uptime_ms` later.
+fn later(wall_ms: i64, uptime_ms: i64) -> Moment {
+    Moment { wall: NOON.wall.plus(wall_ms), boot: 1, uptime: NOON.uptime + uptime_ms }
+}
+
+/// After another start of the machine.
+fn rebooted(wall_ms: i64) -> Moment {
+    Moment { wall: NOON.wall.plus(wall_ms), boot: 2, uptime: 20_000 }
+}
+
+fn doubt(trust: Trust) -> Option<DoubtCause> {
+    trust.doubt.map(|doubt| doubt.cause)
+}
+
+#[test]
+fn within_a_boot_a_step_is_doubted_and_small_ones_add_up() {
+    for synchronised in [false, true] {
+        let trust = Trust::first(NOON, synchronised);
+        assert_eq!(doubt(trust.look(later(30 * DAY, 30 * DAY), synchronised)), None, "asleep for a month");
+        assert_eq!(doubt(trust.look(later(6 * MINUTE, MINUTE), synchronised)), None);
+        let stepped = trust.look(later(6 * MINUTE + 1, MINUTE), synchronised);
+        assert_eq!(doubt(stepped), Some(DoubtCause::Stepped { by_ms: 5 * MINUTE + 1 }));
+        let back = trust.look(later(-3650 * DAY, MINUTE), synchronised);
+        assert_eq!(doubt(back), Some(DoubtCause::Stepped { by_ms: -3650 * DAY - MINUTE }));
+        let crept =
+            (1..=3).fold(trust, |trust, step| trust.look(later(step * 3 * MINUTE, step * MINUTE), synchronised));
+        assert_eq!(doubt(crept), Some(DoubtCause::Stepped { by_ms: 6 * MINUTE }));
+    }
+}
+
+#[test]
+fn a_clock_that_returns_is_believed_again_and_one_that_stays_away_is_not() {
+    let trust = Trust::first(NOON, true);
+    let away = trust.look(later(3650 * DAY, MINUTE), true);
+    let still = away.look(later(3650 * DAY + 30 * DAY, 30 * DAY), true);
+    assert_eq!(still.doubt.map(|doubt| doubt.since), Some(later(3650 * DAY, MINUTE)), "since it was seen first");
+    assert_eq!(still.believed, NOON);
+    assert_eq!(doubt(still.look(later(31 * DAY, 31 * DAY), true)), None);
+    // Neither does a start of the machine clear it, even when its clock claims to be synchronised.
+    let restarted = away.look(rebooted(3650 * DAY), true).look(rebooted(3651 * DAY), true);
+    assert_eq!(restarted.doubt, away.doubt);
+    assert_eq!(doubt(away.look(rebooted(DAY), false)), None, "put right while it was down");
+}
+
+#[test]
+fn across_boots_time_goes_forward_and_a_long_gap_needs_somebody_to_vouch() {
+    let trust = Trust::first(NOON, false);
+    for (wall_ms, synchronised, believed) in [
+        (0, false, true),
+        (-5 * MINUTE, false, true),
+        (-5 * MINUTE - 1, false, false),
+        (-5 * MINUTE - 1, true, false),
+        (7 * DAY, false, true),
+        (7 * DAY + 1, false, false),
+        (7 * DAY + 1, true, true),
+        (3650 * DAY, false, false),
+    ] {
+        assert_eq!(doubt(trust.look(rebooted(wall_ms), synchronised)).is_none(), believed, "{wall_ms} {synchronised}");
+    }
+    // Nothing vouched at the start; some minutes later the kernel does.
+    let gap = trust.look(rebooted(30 * DAY), false);
+    let vouched = gap.look(Moment { uptime: 80_000, ..rebooted(30 * DAY + MINUTE) }, true);
+    assert_eq!(doubt(vouched), None);
+}
+
+#[test]
+fn a_board_without_a_clock_finds_its_time_once_a_boot() {
+    // Started again three hours later with the time it had when it went down.
+    let trust = Trust::first(NOON, true).look(rebooted(MINUTE), false);
+    let found = Moment { uptime: 50_000, ..rebooted(3 * 60 * MINUTE) };
+    assert_eq!(doubt(trust.look(found, true)), None);
+    assert!(doubt(trust.look(found, false)).is_some(), "a step that nobody vouches for");
+    let again = Moment { uptime: 90_000, ..rebooted(9 * 60 * MINUTE) };
+    assert!(doubt(trust.look(found, true).look(again, true)).is_some(), "once");
+    let back = Moment { uptime: 50_000, ..rebooted(-3 * 60 * MINUTE) };
+    assert!(doubt(trust.look(back, true)).is_some(), "never back");
+}
+
+#[test]
+fn a_person_ends_every_doubt_and_what_was_written_meanwhile_is_known_as_wrong() {
+    let away = Trust::first(NOON, true).look(later(3650 * DAY, MINUTE), true);
+    let there = away.confirm(later(3650 * DAY, MINUTE), true, later(3650 * DAY, MINUTE).wall);
+    assert_eq!((doubt(there), there.wrong_until), (None, Timestamp::EPOCH), "it was right all along");
+    let back = away.confirm(later(2 * MINUTE, 2 * MINUTE), true, later(3650 * DAY, MINUTE).wall);
+    assert_eq!((doubt(back), back.wrong_until), (None, later(3650 * DAY, MINUTE).wall));
+    assert_eq!(doubt(back.look(later(3 * MINUTE, 3 * MINUTE), true)), None);
+}
+
+#[test]
+fn ages_are_measured_by_the_smaller_clock() {
+    let trust = Trust::first(NOON, true);
+    assert_eq!(trust.time(later(4 * MINUTE, MINUTE)), NOON.wall.plus(MINUTE));
+    assert_eq!(trust.time(later(-MINUTE, MINUTE)), NOON.wall.plus(-MINUTE));
+    assert_eq!(trust.time(rebooted(DAY)), NOON.wall.plus(DAY));
+}
