@@ -125,6 +125,23 @@ pub enum Command {
         repository: String,
     },
 
+    /// Show, approve and refuse deletions that a guard has stopped
+    ///
+    /// A plan that is held deletes nothing until a person has looked at it. It can be approved for
+    /// 24 hours; what is deleted then is what it shows, as far as the policy in force still condemns it.
+    Deletions {
+        /// What to do.
+        #[command(subcommand)]
+        command: DeletionsCommand,
+    },
+
+    /// Believe the machine's clock again
+    Clock {
+        /// What to do.
+        #[command(subcommand)]
+        command: ClockCommand,
+    },
+
     /// Show what was run, and how it ended, newest first
     History {
         /// Policies, with * and ?; all when none is named
@@ -178,6 +195,45 @@ pub enum Command {
         #[command(subcommand)]
         command: DriverCommand,
     },
+}
+
+/// What to do with deletions that a guard has stopped.
+#[derive(Debug, Subcommand)]
+pub enum DeletionsCommand {
+    /// List plans that were held, newest first
+    List {
+        /// At most so many plans
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+
+    /// Show a plan whole: every verdict with its reason, what stopped it, what the clock was worth
+    Show {
+        /// The plan's number
+        #[arg(value_name = "PLAN")]
+        plan: u64,
+    },
+
+    /// Delete what a plan shows, as far as the policy in force condemns it
+    Approve {
+        /// The plan's number
+        #[arg(value_name = "PLAN")]
+        plan: u64,
+    },
+
+    /// Delete nothing of a plan
+    Refuse {
+        /// The plan's number
+        #[arg(value_name = "PLAN")]
+        plan: u64,
+    },
+}
+
+/// What to do with the clock.
+#[derive(Debug, Subcommand)]
+pub enum ClockCommand {
+    /// Say that the clock is right: nothing is deleted while it is doubted
+    Confirm,
 }
 
 /// What to do with policies.

@@ -195,6 +195,9 @@ fn workflow(name: &str, workflow: &WorkflowExplained, out: &mut Out<'_>) -> Resu
     if let Some(held) = &workflow.held {
         field("", &out.toned(Tone::Bad, &format!("held: {}", safe(held))), out)?;
     }
+    for guard in &workflow.guards {
+        field("", &out.toned(Tone::Warning, &format!("guard: {}", safe(guard))), out)?;
+    }
     for skip in &workflow.skipped {
         let text = format!(
             "skipped: {} ({}), from {} to {}",

@@ -8,6 +8,7 @@
 pub mod arguments;
 mod check;
 mod client;
+mod deletions;
 mod driver;
 mod explain;
 mod history;
@@ -92,6 +93,8 @@ fn dispatch(arguments: Arguments, out: &mut Out<'_>) -> Result<Exit, Failure> {
         Command::Restore(order) => restore::restore(&choice, order, out),
         Command::Verify(order) => upkeep::verify(&client()?, order, out),
         Command::Maintain { repository } => upkeep::maintain(&client()?, &repository, out),
+        Command::Deletions { command } => deletions::deletions(&client()?, command, out),
+        Command::Clock { command } => deletions::clock(&client()?, command, out),
         Command::History { names, workflow, limit } => history::history(&client()?, &names, workflow, limit, out),
         Command::Operations { names, what, limit } => upkeep::operations(&client()?, &names, what, limit, out),
         Command::Journal { command } => journal::journal(&choice, client, command, out),

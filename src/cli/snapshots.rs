@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::http::body::{PlanBody, PoliciesBody, SnapshotsBody};
+use crate::http::body::{PlanBody, PoliciesBody, SnapshotsBody, VerdictBody};
 use crate::lifecycle::snapshot::{Snapshot, label};
 use crate::lifecycle::time::Timestamp;
 
@@ -116,8 +116,23 @@ pub fn plan(client: &Client, name: &str, latest: bool, out: &mut Out<'_>) -> Res
     if let Some(held) = &plan.held {
         out.line(out.toned(Tone::Bad, &format!("Held, nothing is deleted: {}", safe(held))))?;
     }
+    verdicts(&plan.entries, out)?;
+    let condemned = plan.entries.iter().filter(|entry| entry.verdict == "delete").count();
+    let deleted = plan.entries.iter().filter(|entry| entry.deleted).count();
+    let own = plan.own;
+    if latest {
+        let at = format!("{} {}", out.times.at(plan.time), out.times.zone());
+        out.line(format!("Made {at}: {condemned} of {own} to be deleted, {deleted} deleted."))?;
+    } else {
+        out.line(format!("A deletion run now would delete {condemned} of {own}. Nothing was deleted."))?;
+    }
+    Ok(Exit::Fine)
+}
+
+/// Shows a verdict for each snapshot.
+pub fn verdicts(entries: &[VerdictBody], out: &mut Out<'_>) -> Result<(), Failure> {
     let mut table = Table::new(&["SNAPSHOT", "AGE", "STATUS", "VERDICT", "REASON"]);
-    for entry in &plan.entries {
+    for entry in entries {
         let verdict = match (&*entry.verdict, entry.deleted) {
             ("delete", true) => Cell::new("deleted").toned(Tone::Warning),
             ("delete", false) => Cell::new("delete").toned(Tone::Warning),
@@ -131,19 +146,7 @@ pub fn plan(client: &Client, name: &str, latest: bool, out: &mut Out<'_>) -> Res
             Cell::new(&entry.reason),
         ]);
     }
-    if !table.is_empty() {
-        table.print(out)?;
-    }
-    let condemned = plan.entries.iter().filter(|entry| entry.verdict == "delete").count();
-    let deleted = plan.entries.iter().filter(|entry| entry.deleted).count();
-    let own = plan.own;
-    if latest {
-        let at = format!("{} {}", out.times.at(plan.time), out.times.zone());
-        out.line(format!("Made {at}: {condemned} of {own} to be deleted, {deleted} deleted."))?;
-    } else {
-        out.line(format!("A deletion run now would delete {condemned} of {own}. Nothing was deleted."))?;
-    }
-    Ok(Exit::Fine)
+    if table.is_empty() { Ok(()) } else { table.print(out) }
 }
 
 fn status_tone(status: &str) -> Tone {

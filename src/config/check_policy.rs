@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::policy_document::{ConditionPart, PolicyDocument, SnapshotPart, WorkflowPart};
+use super::policy_document::{ConditionPart, GuardsPart, PolicyDocument, SnapshotPart, WorkflowPart};
 use super::reader::{Findings, Located};
 use super::schedules::{GAPS_FROM, Schedules};
 use super::table::nearest;
@@ -108,7 +108,7 @@ pub fn check(
             warn_of_idle_age(findings, &creation.schedule, written);
         }
         let pace = schedule.map(|schedule| pace(findings, part, schedule));
-        Some(DeletionRule { pace: pace?, condition: condition?, guards: Guards::default() })
+        Some(DeletionRule { pace: pace?, condition: condition?, guards: guards(part.guards.as_ref()) })
     });
 
     let snapshot = document.snapshot_config.as_ref();
@@ -248,6 +248,16 @@ fn condition(findings: &mut Findings<'_>, part: &ConditionPart) -> Option<Condit
             findings.error(at.unwrap_or_else(|| part.at.clone()), error.to_string()).hint(hint);
             None
         }
+    }
+}
+
+fn guards(part: Option<&GuardsPart>) -> Guards {
+    let default = Guards::default();
+    let Some(part) = part else { return default };
+    Guards {
+        brake_percent: part.brake.as_ref().map_or(default.brake_percent, |brake| brake.value),
+        grace: part.grace.as_ref().map(|grace| grace.value.clone()),
+        rate: part.rate.as_ref().map(|rate| rate.value),
     }
 }
 

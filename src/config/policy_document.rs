@@ -51,6 +51,8 @@ pub struct WorkflowPart {
     pub retry_count: Option<Located<u32>>,
     /// What to keep, in `[deletion]` only.
     pub condition: Option<ConditionPart>,
+    /// What stops a deletion, in `[deletion]` only.
+    pub guards: Option<GuardsPart>,
 }
 
 /// When a workflow is due.
@@ -85,6 +87,17 @@ pub struct ConditionPart {
     pub min_count: Option<Located<u32>>,
     /// Whether something in it was unreadable, so that what is missing means nothing.
     pub is_whole: bool,
+}
+
+/// `[deletion.guards]`.
+#[derive(Debug)]
+pub struct GuardsPart {
+    /// The share of the snapshots that goes without a person, in percent.
+    pub brake: Option<Located<u8>>,
+    /// How long after it is condemned a snapshot goes.
+    pub grace: Option<Located<Span>>,
+    /// How many go in an hour.
+    pub rate: Option<Located<u32>>,
 }
 
 /// `[snapshot_config]`.
@@ -133,6 +146,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("max_age", "max_age belongs in [deletion.condition]"),
     ("max_count", "max_count belongs in [deletion.condition]"),
     ("min_count", "min_count belongs in [deletion.condition]"),
+    ("brake", "brake belongs in [deletion.guards]"),
+    ("grace", "grace belongs in [deletion.guards]"),
+    ("rate", "rate belongs in [deletion.guards]"),
+    ("guards", "guards belongs in [deletion]"),
     ("metadata", "metadata belongs in [snapshot_config]"),
     ("date_format", "date_format belongs in [snapshot_config]"),
     ("channel", "channel belongs in [notification]"),
@@ -212,6 +229,7 @@ fn workflow(findings: &mut Findings<'_>, mut table: Table<'_, '_>, deletes: bool
             count
         }),
         condition: if deletes { condition(findings, &mut table) } else { None },
+        guards: if deletes { table.table(findings, "guards").map(|table| guards(findings, table)) } else { None },
     };
     table.finish(findings, ELSEWHERE);
     part
@@ -304,6 +322,28 @@ fn condition(findings: &mut Findings<'_>, table: &mut Table<'_, '_>) -> Option<C
         && (part.min_count.is_some() || !inner.has("min_count"));
     inner.finish(findings, ELSEWHERE);
     Some(part)
+}
+
+fn guards(findings: &mut Findings<'_>, mut table: Table<'_, '_>) -> GuardsPart {
+    let brake = table.string(findings, "brake").and_then(|written| {
+        let percent = written.value.strip_suffix('%').and_then(|number| number.trim_end().parse::<u8>().ok());
+        match percent.filter(|percent| (1..=100).contains(percent)) {
+            Some(value) => Some(Located { value, at: written.at }),
+            None => {
+                findings
+                    .error(written.at, "brake must be a share from 1% to 100%")
+                    .hint("write brake = \"25%\"; a plan that deletes more is held until a person approves it");
+                None
+            }
+        }
+    });
+    let part = GuardsPart {
+        brake,
+        grace: table.span(findings, "grace"),
+        rate: table.number(findings, "rate", Bounds { min: 1, max: u32::MAX }),
+    };
+    table.finish(findings, ELSEWHERE);
+    part
 }
 
 fn snapshot_config<'t>(findings: &mut Findings<'_>, mut table: Table<'_, 't>) -> SnapshotPart<'t> {

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use crate::drivers::Progress;
 use crate::journal::change::Skip;
 use crate::lifecycle::deletion::Deletion;
+use crate::lifecycle::plan::{Approval, Former};
 use crate::lifecycle::policy::Pace;
 use crate::lifecycle::time::{Moment, Timestamp, format_millis};
 use crate::lifecycle::workflow::{Kind, Outcome, Phase};
 
 use crate::roster::Problem;
 
+use super::guarding::APPROVAL_MAX_MS;
 use super::latest::Latest;
 use super::tracked::{Flow, Tracked, TurnAt, Work};
 
@@ -86,6 +88,8 @@ pub struct ExplainedWorkflow {
     pub skipped: Vec<Skip>,
     /// Why the latest plan was held, if it was.
     pub held: Option<String>,
+    /// What the guards of deletion do at present, a sentence each.
+    pub guards: Vec<String>,
 }
 
 /// The latest run of a workflow.
@@ -168,7 +172,37 @@ fn workflow<W: Work + Started>(tracked: &Tracked, now: Moment) -> Option<Explain
         progress: flow.progress.as_deref().cloned(),
         skipped: tracked.skips.iter().filter(|skip| skip.kind == W::KIND).cloned().collect(),
         held,
+        guards: if W::KIND == Kind::Deletion { guards(tracked, now) } else { Vec::new() },
     })
+}
+
+/// What the guards of deletion do at present.
+fn guards(tracked: &Tracked, now: Moment) -> Vec<String> {
+    let Some(guarded) = tracked.guarded.as_deref() else { return Vec::new() };
+    let held = guarded.held.as_ref().map(|held| {
+        let number = held.number;
+        if now.since(&held.made) > APPROVAL_MAX_MS {
+            return format!("plan {number} was not answered within 24h; the next run makes another");
+        }
+        let until = held.made.wall.plus(APPROVAL_MAX_MS);
+        format!("plan {number} waits until {until}: `snapkeep deletions show {number}`, then approve or refuse it")
+    });
+    let former = guarded.former.as_ref().zip(tracked.deletion_rule()).map(|(former, rule)| {
+        let was = match former {
+            Former::Nothing => "nothing was deleted".to_string(),
+            Former::Condition(condition) => condition.to_string(),
+        };
+        format!(
+            "the condition was edited, and its first plan is held if it goes much further: before: {was}; now: {}",
+            rule.condition
+        )
+    });
+    let approval = guarded.approval.as_ref().map(|approval| {
+        let Approval { number, targets, .. } = &**approval;
+        format!("plan {number} was approved: no more than its {} snapshots go", targets.len())
+    });
+    let spared = guarded.spared.as_ref().map(ToString::to_string);
+    held.into_iter().chain(former).chain(approval).chain(spared).collect()
 }
 
 fn start_word(kind: Kind) -> &'static str {

@@ -7,8 +7,10 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+mod deletions;
 mod upkeep;
 
+pub use deletions::{ClockBody, DeletionBody, DeletionShownBody, DeletionsBody};
 pub use upkeep::{
     AmountBody, MaintainedBody, OperationBody, OperationsBody, RepositoryBody, VerifiedBody, VerifyOrder,
 };
@@ -174,6 +176,9 @@ pub struct WorkflowExplained {
     pub skipped: Vec<SkipBody>,
     /// Why the latest plan was held, if it was.
     pub held: Option<String>,
+    /// What the guards of deletion do at present, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guards: Vec<String>,
 }
 
 /// A trigger.

@@ -10,6 +10,7 @@
 
 pub mod body;
 mod control;
+mod deletions;
 mod error;
 mod explain;
 mod health;
@@ -108,6 +109,11 @@ fn router(api: Api) -> Router {
         .route("/v1/policies/{name}/plan/latest", get(records::latest_plan))
         .route("/v1/history", get(records::history))
         .route("/v1/audit", get(records::audit))
+        .route("/v1/deletions", get(deletions::deletions))
+        .route("/v1/deletions/{number}", get(deletions::shown))
+        .route("/v1/deletions/{number}/approve", post(deletions::approve))
+        .route("/v1/deletions/{number}/refuse", post(deletions::refuse))
+        .route("/v1/clock/confirm", post(deletions::confirm_clock))
         .route("/v1/verify", post(upkeep::verify))
         .route("/v1/repositories/{name}/maintain", post(upkeep::maintain))
         .route("/v1/operations", get(upkeep::operations))

@@ -33,6 +33,10 @@ pub trait Records: Send {
     fn history(&self, query: &HistoryQuery) -> Result<Vec<RunRecord>, JournalError>;
     /// Returns the latest journaled plan of a policy.
     fn latest_plan(&self, policy: &str) -> Result<Option<PlanRecord>, JournalError>;
+    /// Returns one plan.
+    fn plan(&self, number: u64) -> Result<Option<PlanRecord>, JournalError>;
+    /// Returns plans that were held, newest first.
+    fn held_plans(&self, limit: u32) -> Result<Vec<PlanRecord>, JournalError>;
     /// Returns what was deleted, spared and commanded, newest first.
     fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, JournalError>;
     /// Returns work of hours that was begun, newest first.
@@ -66,6 +70,14 @@ impl Records for StateRecords {
 
     fn latest_plan(&self, policy: &str) -> Result<Option<PlanRecord>, JournalError> {
         self.reader.latest_plan(policy)
+    }
+
+    fn plan(&self, number: u64) -> Result<Option<PlanRecord>, JournalError> {
+        self.reader.plan(number)
+    }
+
+    fn held_plans(&self, limit: u32) -> Result<Vec<PlanRecord>, JournalError> {
+        self.reader.held_plans(limit)
     }
 
     fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, JournalError> {

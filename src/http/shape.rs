@@ -147,6 +147,7 @@ fn workflow(workflow: ExplainedWorkflow) -> WorkflowExplained {
         progress,
         skipped,
         held,
+        guards,
     } = workflow;
     WorkflowExplained {
         current_state: current_state.into(),
@@ -160,6 +161,7 @@ fn workflow(workflow: ExplainedWorkflow) -> WorkflowExplained {
         progress: progress.map(self::progress),
         skipped: skipped.iter().map(skip).collect(),
         held,
+        guards,
     }
 }
 

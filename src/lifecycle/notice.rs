@@ -24,7 +24,7 @@ pub fn compose(notification: &Notification, policy: &str, kind: Kind, ending: &E
             ("deletion", notification.deletion && ending.message != NOTHING_TO_DELETE, "succeeded")
         }
         (Outcome::Failed, _) => ("failure", notification.failure, "failed"),
-        (Outcome::Held, _) => ("failure", notification.failure, "is held until a person has looked"),
+        (Outcome::Held, _) => ("held", notification.failure, "is held until a person has looked"),
         (Outcome::TimeLimitExceeded, _) => {
             ("time_limit_exceeded", notification.time_limit_exceeded, "exceeded its time limit")
         }
@@ -70,7 +70,7 @@ mod tests {
             (Outcome::Succeeded, Kind::Deletion, Some("deletion")),
             (Outcome::Failed, Kind::Creation, Some("failure")),
             (Outcome::Failed, Kind::Deletion, Some("failure")),
-            (Outcome::Held, Kind::Deletion, Some("failure")),
+            (Outcome::Held, Kind::Deletion, Some("held")),
             (Outcome::TimeLimitExceeded, Kind::Creation, Some("time_limit_exceeded")),
             (Outcome::Cancelled, Kind::Deletion, None),
         ] {

@@ -101,7 +101,7 @@ pub struct LastGood {
 pub struct Approval {
     /// The plan's number.
     pub number: u64,
-    /// What it condemned.
+    /// What it condemned, at once or after its grace.
     pub targets: BTreeSet<Target>,
     /// What had stopped it. Nothing else is thereby approved.
     pub guards: BTreeSet<Guard>,
@@ -193,7 +193,7 @@ impl Plan {
             })
             .collect();
         let measure = guards::Measure::of(grounds, &series, &order, &entries);
-        guards::spare(grounds, &series, &measure, &mut entries, now);
+        guards::spare(grounds, &series, &measure, &mut entries, look, now);
         let held = guards::hold(grounds, &series, &measure, &entries, look);
         Plan { made_at: now, own: series.own(), entries, held, clock: *clock }
     }
@@ -234,7 +234,8 @@ impl Plan {
 
     /// Returns what a person approves who approves this plan.
     pub fn approval(&self, number: u64) -> Approval {
-        let condemned = self.entries.iter().filter(|entry| entry.verdict.is_condemned());
+        let goes = |entry: &&Entry| matches!(entry.verdict, Verdict::Condemn(_) | Verdict::Keep(Keep::Grace { .. }));
+        let condemned = self.entries.iter().filter(goes);
         Approval {
             number,
             targets: condemned.map(|entry| entry.target.clone()).collect(),
@@ -245,7 +246,8 @@ impl Plan {
     /// Returns since when what is condemned or waits out its grace has been, by the driver's identity (G7).
     pub fn condemned_since(&self) -> BTreeMap<Box<str>, Timestamp> {
         let since = |entry: &Entry| match entry.verdict {
-            Verdict::Condemn(_) => Some(self.made_at),
+            // Its grace is over, or there was none.
+            Verdict::Condemn(_) => Some(Timestamp::EPOCH),
             Verdict::Keep(Keep::Grace { since, .. }) => Some(since),
             Verdict::Keep(_) => None,
         };

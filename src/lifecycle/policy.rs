@@ -78,13 +78,11 @@ pub struct Guards {
     pub grace: Option<Span>,
     /// So many deletions an hour in one repository (G14).
     pub rate: Option<u32>,
-    /// Whether `min_age` may only become longer (G13).
-    pub compliance: bool,
 }
 
 impl Default for Guards {
     fn default() -> Guards {
-        Guards { brake_percent: 25, grace: None, rate: None, compliance: false }
+        Guards { brake_percent: 25, grace: None, rate: None }
     }
 }
 
@@ -185,6 +183,19 @@ impl Condition {
     /// So many good snapshots stay whatever their age. At least 1.
     pub fn min_count(&self) -> u32 {
         self.min_count
+    }
+}
+
+/// As it is written, on one line: `max_age 30d, max_count 10, min_count 1`.
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(max_age) = &self.max_age {
+            write!(f, "max_age {max_age}, ")?;
+        }
+        if let Some(max_count) = self.max_count {
+            write!(f, "max_count {max_count}, ")?;
+        }
+        write!(f, "min_count {}", self.min_count)
     }
 }
 

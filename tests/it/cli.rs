@@ -44,44 +44,46 @@ fn every_command_and_argument_says_what_it_is_for() {
     check(
         &command.term_width(100).render_help().to_string(),
         &expect![[r#"
-        Keeps snapshots by policy: takes them on schedule, deletes old ones by rule, explains itself
+            Keeps snapshots by policy: takes them on schedule, deletes old ones by rule, explains itself
 
-        Usage: snapkeep [OPTIONS] <COMMAND>
+            Usage: snapkeep [OPTIONS] <COMMAND>
 
-        Commands:
-          run         Run the daemon in the foreground
-          quickstart  Set up a first policy for a directory and run it, here and now
-          check       Read the configuration and tell everything that is wrong with it
-          explain     Tell what policies are doing, why, and what comes next
-          policy      List, show, start, stop and run policies
-          snapshots   List the snapshots there are, as the repositories tell it
-          plan        Show what a deletion run would keep and delete, and why; deletes nothing
-          restore     Give the files of a snapshot back, into an empty directory
-          verify      Look whether all data of a snapshot is there, and read some of it
-          maintain    Give the space back that deleted snapshots alone needed, and check the repository, now
-          history     Show what was run, and how it ended, newest first
-          operations  Show what maintenance and verification came to, and what of it goes on, newest first
-          journal     Check, copy and restore the daemon's journal
-          key         Show, add, replace and remove the keys of a repository, and print its recovery sheet
-          driver      Test a program that speaks the driver protocol
+            Commands:
+              run         Run the daemon in the foreground
+              quickstart  Set up a first policy for a directory and run it, here and now
+              check       Read the configuration and tell everything that is wrong with it
+              explain     Tell what policies are doing, why, and what comes next
+              policy      List, show, start, stop and run policies
+              snapshots   List the snapshots there are, as the repositories tell it
+              plan        Show what a deletion run would keep and delete, and why; deletes nothing
+              restore     Give the files of a snapshot back, into an empty directory
+              verify      Look whether all data of a snapshot is there, and read some of it
+              maintain    Give the space back that deleted snapshots alone needed, and check the repository, now
+              deletions   Show, approve and refuse deletions that a guard has stopped
+              clock       Believe the machine's clock again
+              history     Show what was run, and how it ended, newest first
+              operations  Show what maintenance and verification came to, and what of it goes on, newest first
+              journal     Check, copy and restore the daemon's journal
+              key         Show, add, replace and remove the keys of a repository, and print its recovery sheet
+              driver      Test a program that speaks the driver protocol
 
-        Options:
-              --config <FILE>  The settings file; everything else is looked for in its folder [env:
-                               SNAPKEEP_CONFIG]
-              --socket <FILE>  The daemon's socket, where it is not the one that the settings name [env:
-                               SNAPKEEP_SOCKET]
-              --json           Print JSON as the daemon says it; points in time are milliseconds since 1970
-              --utc            Show times in UTC, not in this machine's zone
-          -h, --help           Print help (see more with '--help')
-          -V, --version        Print version
+            Options:
+                  --config <FILE>  The settings file; everything else is looked for in its folder [env:
+                                   SNAPKEEP_CONFIG]
+                  --socket <FILE>  The daemon's socket, where it is not the one that the settings name [env:
+                                   SNAPKEEP_SOCKET]
+                  --json           Print JSON as the daemon says it; points in time are milliseconds since 1970
+                  --utc            Show times in UTC, not in this machine's zone
+              -h, --help           Print help (see more with '--help')
+              -V, --version        Print version
 
-        Exit codes:
-          0   done; all is well
-          1   refused or failed; for `check`: warnings
-          2   wrong usage, bad configuration, or another daemon has the state directory
-          3   the daemon cannot be reached
-          74  the journal could not be read or written
-    "#]],
+            Exit codes:
+              0   done; all is well
+              1   refused or failed; for `check`: warnings
+              2   wrong usage, bad configuration, or another daemon has the state directory
+              3   the daemon cannot be reached
+              74  the journal could not be read or written
+        "#]],
     );
 }
 

@@ -146,6 +146,14 @@ impl Records for NoRecords {
         Ok(None)
     }
 
+    fn plan(&self, _number: u64) -> Result<Option<PlanRecord>, JournalError> {
+        Ok(None)
+    }
+
+    fn held_plans(&self, _limit: u32) -> Result<Vec<PlanRecord>, JournalError> {
+        Ok(Vec::new())
+    }
+
     fn audit(&self, _limit: u32) -> Result<Vec<AuditRecord>, JournalError> {
         Ok(Vec::new())
     }

@@ -5,6 +5,7 @@
 
 mod clocks;
 mod edits;
+mod guards;
 mod journal;
 mod notices;
 mod repositories;

@@ -1,7 +1,7 @@
 //! The guards themselves. Those that look at one snapshot spare it, those that look at the whole hold the
 //! plan.
 
-use super::{Entry, Former, Grounds, Guard, Held, Look};
+use super::{Entry, Former, Grounds, Guard, Held, LastGood, Look};
 use crate::lifecycle::retention::{Condemn, Keep, Series, Verdict};
 use crate::lifecycle::snapshot::Status;
 use crate::lifecycle::time::Timestamp;
@@ -67,20 +67,29 @@ fn count<T>(of: impl Iterator<Item = T>) -> u32 {
 /// longer than the gap of its schedule is not late: it counts from its end.
 fn missed(grounds: &Grounds, series: &Series<'_>) -> u64 {
     let Some(freshness) = &grounds.freshness else { return 0 };
-    let Some(newest) = series.newest_good() else { return 0 };
-    let last = freshness.last_good.as_ref().filter(|last| series.has_good(&last.snapshot));
-    let since = last.map_or(newest, |last| last.ended_at.max(newest));
     // By the policy's own clock: a doubted one holds the plan anyway.
     let now = grounds.clock.now.wall;
+    let Some(newest) = series.newest_good() else { return 0 };
+    // One that ended in a future that a wrong clock told of says nothing.
+    let is_known = |last: &&LastGood| last.ended_at <= now && series.has_good(&last.snapshot);
+    let last = freshness.last_good.as_ref().filter(is_known);
+    let since = last.map_or(newest, |last| last.ended_at.max(newest));
     freshness.creation.pace.schedule.elapsed(since, now).map_or(0, |elapsed| elapsed.count)
 }
 
 /// Takes back verdicts that would delete what should stay for now.
-pub(super) fn spare(grounds: &Grounds, series: &Series<'_>, measure: &Measure, entries: &mut [Entry], now: Timestamp) {
+pub(super) fn spare(
+    grounds: &Grounds,
+    series: &Series<'_>,
+    measure: &Measure,
+    entries: &mut [Entry],
+    look: Look,
+    now: Timestamp,
+) {
     let mut left = grounds.rate_left;
     for entry in entries {
         let Verdict::Condemn(condemn) = &entry.verdict else { continue };
-        if let Some(keep) = spared(grounds, series, measure, entry, condemn, now) {
+        if let Some(keep) = spared(grounds, series, measure, entry, condemn, look, now) {
             entry.verdict = Verdict::Keep(keep);
             continue;
         }
@@ -99,17 +108,25 @@ fn spared(
     measure: &Measure,
     entry: &Entry,
     condemn: &Condemn,
+    look: Look,
     now: Timestamp,
 ) -> Option<Keep> {
-    if let Some(approval) = &grounds.approval {
-        // Exactly what was shown, or nothing. A person has thought of the rest.
-        return (!approval.targets.contains(&entry.target)).then_some(Keep::NotApproved { plan: approval.number });
+    match &grounds.approval {
+        // Exactly what was shown, or nothing.
+        Some(approval) if !approval.targets.contains(&entry.target) => {
+            return Some(Keep::NotApproved { plan: approval.number });
+        }
+        // A person has thought of the rest; what was shown as waiting out its grace still does.
+        Some(_) => {}
+        None if grounds.seen.is_none() && series.own() > 0 => return Some(Keep::Unlooked),
+        None if condemn.is_by_age() && measure.missed >= MISSED_MAX => {
+            return Some(Keep::CreationFailing { missed: measure.missed });
+        }
+        None => {}
     }
-    if grounds.seen.is_none() && series.own() > 0 {
-        return Some(Keep::Unlooked);
-    }
-    if condemn.is_by_age() && measure.missed >= MISSED_MAX {
-        return Some(Keep::CreationFailing { missed: measure.missed });
+    if look == Look::Again {
+        // The plan would not have allowed it before.
+        return None;
     }
     let grace = grounds.guards.grace.as_ref()?;
     let since = grounds.condemned_since.get(&entry.target.id).copied().unwrap_or(now).min(now);

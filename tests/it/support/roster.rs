@@ -42,6 +42,7 @@ pub struct PolicyText {
     pub tells_all: bool,
     pub channels: Vec<String>,
     pub description: Option<String>,
+    pub guards: Guards,
 }
 
 /// A schedule, `max_age`, `max_count`, `min_count`.
@@ -67,7 +68,13 @@ impl PolicyText {
             tells_all: false,
             channels: vec!["log".into()],
             description: None,
+            guards: Guards::default(),
         }
+    }
+
+    pub fn guards(mut self, guards: Guards) -> PolicyText {
+        self.guards = guards;
+        self
     }
 
     /// The same under another name.
@@ -135,7 +142,7 @@ impl PolicyText {
                 Some(self.min_count.min(self.max_count.unwrap_or(u32::MAX))),
             )
             .expect("a condition"),
-            guards: Guards::default(),
+            guards: self.guards.clone(),
         });
         Policy {
             name: self.name.as_str().into(),
