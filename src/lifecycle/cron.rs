@@ -107,6 +107,15 @@ impl Cron {
 
     /// Returns the first wall time strictly after `wall`, `None` after the year 2100.
     pub fn next_wall(&self, wall: i64) -> Option<i64> {
+        // Most times are followed by one of the same day, for which the bits are enough.
+        let minute = wall.div_euclid(MINUTE) + 1;
+        let day = minute.div_euclid(1440);
+        if (0..WALL_MAX - 1440 * MINUTE).contains(&wall)
+            && self.comes_on(day)
+            && let Some(minute) = self.minutes_of_day(minute - day * 1440..1440).next()
+        {
+            return Some((day * 1440 + minute) * MINUTE);
+        }
         let wall = utc(wall);
         let next = |calendar: &::cron::Schedule| calendar.after(&wall).next().map(|next| next.timestamp());
         match (next(&self.calendar), self.other_days.as_deref().and_then(next)) {
