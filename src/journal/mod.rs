@@ -110,12 +110,14 @@ impl Journal {
 
     /// Returns everything that is promised and not yet kept.
     pub fn load(&mut self) -> Result<Loaded, JournalError> {
+        self.end_look()?;
         load::whole(&self.connection, self.machine_changed)
     }
 
     /// Returns the same without the policies, which are shown one by one, each with all the rest: of
     /// thousands not all need be in memory at once.
     pub fn load_each(&mut self, visit: &mut dyn FnMut(&Loaded, LoadedPolicy)) -> Result<Loaded, JournalError> {
+        self.end_look()?;
         let loaded = load::load(&self.connection, self.machine_changed, visit)?;
         // Its pages are not asked for again soon; whoever takes up what was loaded needs the memory.
         self.connection.release_memory()?;
@@ -165,8 +167,12 @@ impl Journal {
         load::document(&self.connection, kind, name)
     }
 
-    /// Whether a run of this trigger is in the journal.
+    /// Whether a run of this trigger is in the journal. All that is asked before the next commit is one
+    /// look: to take the lock costs more than to look.
     pub fn is_consumed(&mut self, policy_uid: &str, kind: Kind, at: Timestamp) -> Result<bool, JournalError> {
+        if self.connection.is_autocommit() {
+            self.connection.prepare_cached("begin")?.execute([])?;
+        }
         load::is_consumed(&self.connection, policy_uid, kind, at)
     }
 
@@ -189,6 +195,7 @@ impl Journal {
     pub fn checkpoint(&mut self) -> Result<(), JournalError> {
         // What a reader is looking at stays; the next quiet time will do. The log keeps its length, for
         // writing into a file is cheaper than growing it.
+        self.end_look()?;
         Ok(self.connection.query_row("pragma wal_checkpoint(passive)", [], |_| Ok(()))?)
     }
 
@@ -216,11 +223,20 @@ impl Journal {
 
     /// Does something in a transaction of this epoch, wholly or not at all.
     fn whole<T>(&self, work: impl FnOnce(&Connection) -> Result<T, JournalError>) -> Result<T, JournalError> {
+        self.end_look()?;
         let transaction = Transaction::begin(&self.connection)?;
         sqlite::guard(&self.connection, self.epoch)?;
         let done = work(&self.connection)?;
         transaction.commit()?;
         Ok(done)
+    }
+
+    /// See [`Journal::is_consumed`].
+    fn end_look(&self) -> Result<(), JournalError> {
+        if !self.connection.is_autocommit() {
+            self.connection.prepare_cached("commit")?.execute([])?;
+        }
+        Ok(())
     }
 }
 
