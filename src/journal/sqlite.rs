@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{CachedStatement, Connection, Row, Statement, params};
 
 use super::change::{Adoption, Audit, Begun, Change, Delivered, Delivery, DocumentKind, Notice, Settled, Skip, State};
 use super::error::{ErrorKind, JournalError};
@@ -19,14 +19,31 @@ use crate::lifecycle::workflow::{Kind, Outcome};
 /// Makes all changes, in their order. What fails, fails the whole commit.
 pub(super) fn apply(connection: &Connection, changes: &[Change]) -> Result<(), JournalError> {
     let mut latest = BTreeMap::new();
+    let mut often = Often { begin: connection.prepare_cached(BEGIN)?, save: connection.prepare_cached(SAVE)? };
     for change in changes {
-        apply_one(connection, change, &mut latest)?;
+        apply_one(connection, change, &mut often, &mut latest)?;
     }
     for ((policy_uid, kind), latest) in latest {
         point(connection, &policy_uid, kind, latest)?;
     }
     Ok(())
 }
+
+/// What a turn does a thousand times where a thousand policies are due: each is looked up once a commit.
+struct Often<'c> {
+    begin: CachedStatement<'c>,
+    save: CachedStatement<'c>,
+}
+
+const BEGIN: &str = "insert into runs
+        (run_id, policy_uid, kind, trigger_at, cause, revision, began_at, snapshot, request_key)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+
+const SAVE: &str = "update workflows
+    set version = version + 1, mark = ?4, phase = ?5, run_id = ?6, step = ?7, revision = ?8, state = ?9,
+        seen = coalesce(?10, seen), latest_run = coalesce(?11, latest_run),
+        latest_good = coalesce(?12, latest_good), latest_plan = coalesce(?13, latest_plan)
+    where policy_uid = ?1 and kind = ?2 and version = ?3";
 
 /// What is latest of a workflow after this commit: numbers of rows it has written. They wait here
 /// for the change that saves the same workflow, so that its row is written once.
@@ -40,7 +57,12 @@ struct Latest {
 /// By policy and workflow.
 type Latests<'a> = BTreeMap<(Cow<'a, str>, Kind), Latest>;
 
-fn apply_one<'a>(connection: &Connection, change: &'a Change, latest: &mut Latests<'a>) -> Result<(), JournalError> {
+fn apply_one<'a>(
+    connection: &Connection,
+    change: &'a Change,
+    often: &mut Often<'_>,
+    latest: &mut Latests<'a>,
+) -> Result<(), JournalError> {
     match change {
         Change::Adopt(adoption) => adopt(connection, adoption),
         Change::Retire { policy_uid, at } => {
@@ -65,10 +87,10 @@ fn apply_one<'a>(connection: &Connection, change: &'a Change, latest: &mut Lates
         }
         Change::Save { policy_uid, version, state, seen } => {
             let latest = latest.remove(&(Cow::Borrowed(&**policy_uid), state.kind())).unwrap_or_default();
-            save(connection, policy_uid, *version, state, *seen, latest)
+            save(&mut often.save, policy_uid, *version, state, *seen, latest)
         }
         Change::Begin(begun) => {
-            let number = begin(connection, begun)?;
+            let number = begin(connection, &mut often.begin, begun)?;
             latest.entry((Cow::Borrowed(&begun.policy_uid), begun.kind)).or_default().run = Some(number);
             Ok(())
         }
@@ -167,7 +189,7 @@ fn adopt(connection: &Connection, adoption: &Adoption) -> Result<(), JournalErro
 }
 
 fn save(
-    connection: &Connection,
+    statement: &mut Statement<'_>,
     policy_uid: &str,
     version: u64,
     state: &State,
@@ -179,13 +201,8 @@ fn save(
         State::Creation(workflow) => rows::write_state(workflow)?,
         State::Deletion(workflow) => rows::write_state(workflow)?,
     };
-    let sql = "update workflows
-        set version = version + 1, mark = ?4, phase = ?5, run_id = ?6, step = ?7, revision = ?8, state = ?9,
-            seen = coalesce(?10, seen), latest_run = coalesce(?11, latest_run),
-            latest_good = coalesce(?12, latest_good), latest_plan = coalesce(?13, latest_plan)
-        where policy_uid = ?1 and kind = ?2 and version = ?3";
     let StateRow { mark, phase, run_id, step, revision, state } = row;
-    let rows = connection.prepare_cached(sql)?.execute(params![
+    let rows = statement.execute(params![
         policy_uid,
         kind.word(),
         integer(version)?,
@@ -215,13 +232,9 @@ fn point(connection: &Connection, policy_uid: &str, kind: Kind, latest: Latest) 
 }
 
 /// Returns the run's number.
-fn begin(connection: &Connection, begun: &Begun) -> Result<i64, JournalError> {
+fn begin(connection: &Connection, statement: &mut Statement<'_>, begun: &Begun) -> Result<i64, JournalError> {
     let Begun { run_id, policy_uid, kind, trigger, revision, at, snapshot, request_key } = begun;
-    let sql = "insert into runs
-            (run_id, policy_uid, kind, trigger_at, cause, revision, began_at, snapshot, request_key)
-        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-    connection
-        .prepare_cached(sql)?
+    statement
         .execute(params![
             run_id,
             policy_uid,
