@@ -10,7 +10,7 @@ use crate::journal::change::{Change, Notice, Settled};
 use crate::lifecycle::deletion::seen_after;
 use crate::lifecycle::notice;
 use crate::lifecycle::time::{Moment, Wait};
-use crate::lifecycle::workflow::{Answer, Ending, Fact, Kind, Outcome, Phase, Run, Turn};
+use crate::lifecycle::workflow::{Answer, Ending, Fact, Kind, Outcome, Phase, Turn};
 
 impl Engine {
     /// Takes what a driver answered.
@@ -61,12 +61,12 @@ impl Engine {
             return;
         };
         let Phase::Active(run) = W::flow(tracked).workflow.phase.clone() else { return };
-        let backup = run.clone();
+        let run_id = run.id.clone();
         match run.advance(&terms, &effort, answer, now) {
             Ok(Turn { phase, settled, facts, changed, abandon }) => {
                 tracked.seen = seen_after(tracked.seen, &facts);
                 for fact in facts {
-                    self.note(tracked, &backup.id, fact, now);
+                    self.note(tracked, &run_id, fact, now);
                 }
                 if abandon && let Some(job) = W::flow_mut(tracked).job.take() {
                     self.jobs.remove(&job);
@@ -90,9 +90,10 @@ impl Engine {
             Err(out_of_turn) => {
                 // A bug of ours or a driver's wrong answer. Doubt is always a safe place to go on from.
                 tracing::error!(policy = %tracked.name, %out_of_turn, "an answer came that was not asked for");
-                let run =
-                    Run { wait: Wait { from: now, span_ms: LATE_MS }, step: backup.step.clone().doubt(), ..*backup };
-                W::flow_mut(tracked).workflow.phase = Phase::Active(Box::new(run));
+                if let Phase::Active(run) = &mut W::flow_mut(tracked).workflow.phase {
+                    run.wait = Wait { from: now, span_ms: LATE_MS };
+                    run.step = run.step.clone().doubt();
+                }
                 self.dirty.insert((index, W::KIND));
             }
         }

@@ -334,7 +334,12 @@ impl Engine {
     /// Writes what the turn decided, then lets it out.
     fn close_turn(&mut self, now: Moment) -> Result<Errands, JournalError> {
         self.let_in(now);
-        for (index, kind) in std::mem::take(&mut self.dirty) {
+        let dirty = std::mem::take(&mut self.dirty).into_iter();
+        let uid = |index: u32| self.policies.get(&index).map(|tracked| tracked.uid.clone());
+        let mut dirty: Vec<_> = dirty.filter_map(|(index, kind)| Some((uid(index)?, index, kind))).collect();
+        // As their rows lie: each page of many is read and written once.
+        dirty.sort_unstable();
+        for (_, index, kind) in dirty {
             self.save(index, kind);
         }
         let changes = std::mem::take(&mut self.changes);
@@ -355,9 +360,7 @@ impl Engine {
         }
         let shown: Vec<Arc<Tracked>> = std::mem::take(&mut self.touched)
             .into_iter()
-            .filter_map(|index| {
-                self.policies.get(&index).filter(|tracked| self.names.get(&tracked.name) == Some(&index))
-            })
+            .filter_map(|index| self.policies.get(&index).filter(|tracked| tracked.revision.is_some()))
             .cloned()
             .collect();
         self.view.publish(shown, now);
@@ -376,21 +379,16 @@ impl Engine {
     }
 
     fn save(&mut self, index: u32, kind: Kind) {
-        self.with(index, |engine, tracked| {
-            let (state, version) = match kind {
-                Kind::Creation => {
-                    (Creation::state(tracked.creation.workflow.clone()), next_version(&mut tracked.creation))
-                }
-                Kind::Deletion => {
-                    (Deletion::state(tracked.deletion.workflow.clone()), next_version(&mut tracked.deletion))
-                }
-            };
-            let seen = match kind {
-                Kind::Creation => None,
-                Kind::Deletion => tracked.seen,
-            };
-            engine.changes.push(Change::Save { policy_uid: tracked.uid.clone(), version, state, seen });
-        });
+        let Some(tracked) = self.policies.get_mut(&index).map(Arc::make_mut) else { return };
+        let (state, version) = match kind {
+            Kind::Creation => (Creation::state(tracked.creation.workflow.clone()), next_version(&mut tracked.creation)),
+            Kind::Deletion => (Deletion::state(tracked.deletion.workflow.clone()), next_version(&mut tracked.deletion)),
+        };
+        let seen = match kind {
+            Kind::Creation => None,
+            Kind::Deletion => tracked.seen,
+        };
+        self.changes.push(Change::Save { policy_uid: tracked.uid.clone(), version, state, seen });
     }
 
     /// Lends one policy for changing. Readers keep the value they have.
