@@ -343,6 +343,9 @@ impl Engine {
             self.save(index, kind);
         }
         let changes = std::mem::take(&mut self.changes);
+        if changes.is_empty() {
+            self.journal.end_look()?;
+        }
         if !changes.is_empty() {
             self.journal.commit(&changes)?;
             self.tidying.note(changes.len(), now);

@@ -231,8 +231,8 @@ impl Journal {
         Ok(done)
     }
 
-    /// See [`Journal::is_consumed`].
-    fn end_look(&self) -> Result<(), JournalError> {
+    /// Ends what [`Journal::is_consumed`] began; a commit does so too.
+    pub fn end_look(&self) -> Result<(), JournalError> {
         if !self.connection.is_autocommit() {
             self.connection.prepare_cached("commit")?.execute([])?;
         }
