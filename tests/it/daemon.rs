@@ -5,6 +5,7 @@
 //! of the outside and the daemon's own journal can be compared.
 
 mod books;
+mod clock_thrown;
 mod disk;
 mod kills;
 pub mod place;

@@ -24,12 +24,16 @@ use crate::support::skips::not_tested;
 /// A delay that only the driver's own minimum lengthens.
 pub const KEEP: MaintainOrder = MaintainOrder { keep: Duration::ZERO };
 
+/// The library that moves a process's clock.
+pub fn libfaketime() -> Option<PathBuf> {
+    let folders = fs::read_dir("/usr/lib").ok()?.flatten();
+    folders.map(|folder| folder.path().join("faketime/libfaketime.so.1")).find(|path| path.exists())
+}
+
 /// What a worker is started with so that its clock is ahead; `None` where that cannot be done.
 pub fn ahead(hours: u32) -> Option<Vec<OsString>> {
-    let folders = fs::read_dir("/usr/lib").ok()?.flatten();
-    let library = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1")).find(|path| path.exists())?;
     let mut preload = OsString::from("LD_PRELOAD=");
-    preload.push(library);
+    preload.push(libfaketime()?);
     // Only the calendar moves: files keep the times they have, and waits take as long as they take.
     let settings = [format!("FAKETIME=+{hours}h"), "NO_FAKE_STAT=1".into(), "FAKETIME_DONT_FAKE_MONOTONIC=1".into()];
     let mut arguments = vec![preload];

@@ -40,6 +40,9 @@ create)
 describe)
   if [ -e "$store/$name.snap" ]; then say "{\"result\":{\"snapshot\":$(shown "$name")}}"; else say '{"result":{"snapshot":null}}'; fi ;;
 list)
+  # Now and then the test wants the daemon's clock thrown while a listing or a deletion is under way.
+  if [ -e "$store/throw-list" ]; then mv "$store/throw-list" "$store/../clock"; fi
+  if [ -e "$store/throw-second-list" ]; then mv "$store/throw-second-list" "$store/throw-list"; fi
   count=0
   for file in "$store"/*.snap; do
     # What another call deletes meanwhile is not there.
@@ -48,6 +51,7 @@ list)
   done
   say "{\"result\":{\"count\":$count}}" ;;
 delete)
+  if [ -e "$store/throw-delete" ]; then mv "$store/throw-delete" "$store/../clock"; fi
   if rm "$store/$name.snap" 2>/dev/null; then echo "deleted $name" >>"$store/account"; fi
   say '{"result":{}}' ;;
 *) say '{"fault":{"kind":"permanent","message":"no such verb"}}' ;;
