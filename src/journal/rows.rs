@@ -23,6 +23,10 @@ use crate::lifecycle::workflow::{Cause, Kind, Outcome, Phase, Run, Step, Trigger
 
 use super::change::{DocumentKind, SkipReason};
 
+/// So many of the snapshots that a run may still delete are named in its state. The plan names them all; a
+/// state that is loaded plans anew before it deletes another, and a large plan would be written with each.
+const NAMED_MAX: usize = 64;
+
 /// The version of everything below.
 const FORM: u32 = 1;
 
@@ -270,7 +274,7 @@ impl StoredStep for Deletion {
     type Row = DeletionRow;
 
     fn row(&self) -> DeletionRow {
-        let rows = |targets: &[Target]| targets.iter().map(TargetRow::from).collect();
+        let rows = |targets: &[Target]| targets.iter().take(NAMED_MAX).map(TargetRow::from).collect();
         match self {
             Deletion::Planning { deleted } => DeletionRow::Planning { deleted: *deleted },
             Deletion::Rechecking { condemned, deleted } => {

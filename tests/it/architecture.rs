@@ -245,13 +245,7 @@ fn nothing_is_left_unfinished_or_unsafe() {
 #[test]
 fn every_invariant_names_a_test_that_exists() {
     let page = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
-    let mut tests = BTreeSet::new();
-    for path in rust_files(&root().join("tests")).into_iter().chain(rust_files(&root().join("src"))) {
-        let text = fs::read_to_string(&path).expect("a source file is text");
-        for piece in text.split("fn ").skip(1) {
-            tests.insert(piece.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>());
-        }
-    }
+    let tests = functions();
     let invariants = page.split("## Invariants").nth(1).expect("a chapter on invariants");
     let invariants = invariants.split("\n## ").next().unwrap_or_default();
     let mut count = 0;
@@ -265,6 +259,35 @@ fn every_invariant_names_a_test_that_exists() {
         }
     }
     assert!(count >= 10, "{count} invariants");
+}
+
+/// The names of all functions, tests among them.
+fn functions() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for path in rust_files(&root().join("tests")).into_iter().chain(rust_files(&root().join("src"))) {
+        let text = fs::read_to_string(&path).expect("a source file is text");
+        for piece in text.split("fn ").skip(1) {
+            names.insert(piece.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>());
+        }
+    }
+    names
+}
+
+#[test]
+fn every_guard_has_a_chapter_that_names_tests_that_exist() {
+    let page = fs::read_to_string(root().join("docs/guards.md")).expect("docs/guards.md");
+    let tests = functions();
+    for number in (1..=15).filter(|number| *number != 13) {
+        let chapter = page.split(&format!("### G{number} ")).nth(1).unwrap_or_else(|| panic!("G{number}"));
+        let chapter = chapter.split("\n### ").next().unwrap_or_default();
+        let held = chapter.split("*Held by* ").nth(1).unwrap_or_else(|| panic!("who holds G{number}?"));
+        for name in held.split('`').skip(1).step_by(2) {
+            assert!(tests.contains(name), "there is no test `{name}`, which is to hold G{number}");
+        }
+    }
+    for name in page.split("*Held by* ").skip(1).flat_map(|held| held.split("\n\n").next()) {
+        assert!(name.split('`').skip(1).step_by(2).all(|name| tests.contains(name)), "{name}");
+    }
 }
 
 #[test]

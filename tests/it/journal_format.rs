@@ -515,6 +515,31 @@ fn a_plan_is_kept_with_its_reasons_and_what_became_of_it() {
 }
 
 #[test]
+fn a_deletion_of_many_names_the_next_of_them_in_its_state_and_not_all() {
+    let directory = filled(1);
+    let mut journal = open(&directory);
+    let target = |id: u32| Target { name: format!("u0-{id}").into(), id: id.to_string().into(), taken_at: Some(at(5)) };
+    let condemned: Vec<Target> = (0..10_000).map(target).collect();
+    let step = Deletion::Rechecking { condemned: condemned.clone(), deleted: 3 };
+    let trigger = Trigger { at: at(100), cause: Cause::Schedule };
+    let run_of = Run::begin("d1", trigger, Revision("r".into()), step, moment(100));
+    let state = State::Deletion(Workflow { mark: at(100), phase: Phase::Active(Box::new(run_of)) });
+    journal
+        .commit(&[
+            Change::Begin(Begun { kind: Kind::Deletion, snapshot: None, ..begun("d1", "u0", 100) }),
+            Change::Save { policy_uid: "u0".into(), version: 1, state, seen: None },
+        ])
+        .expect("committed");
+    let sql = "select length(state) from workflows where policy_uid = 'u0' and kind = 'deletion'";
+    let bytes: i64 = raw(&directory).query_row(sql, [], |row| row.get(0)).expect("there");
+    assert!(bytes < 10_000, "{bytes} bytes are written with each deletion");
+    let loaded = journal.load().expect("loaded").policies.remove(0);
+    let Phase::Active(loaded) = loaded.deletion.0.phase else { panic!("under way") };
+    let Deletion::Rechecking { condemned: named, deleted } = loaded.step else { panic!("rechecking") };
+    assert_eq!((&named[..], deleted), (&condemned[..named.len()], 3));
+}
+
+#[test]
 fn history_is_told_newest_first_for_the_policies_asked_for() {
     let directory = state_directory();
     let mut journal = open(&directory);

@@ -5,6 +5,7 @@
 //! or running, after it what else is to be said of it. `1d..5d` is one a day. They are named `a`,
 //! `b`, `c` … in the order written.
 
+mod guards;
 mod laws;
 
 use std::sync::Arc;
