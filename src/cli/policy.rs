@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::http::body::{
-    ConditionBody, ExplainBody, HistoryBody, PaceBody, PoliciesBody, PolicyBody, RunBody, RunOrder, RunRecordBody,
+    ConditionBody, ExplainBody, HistoryBody, KeepBody, PaceBody, PoliciesBody, PolicyBody, RunBody, RunOrder,
+    RunRecordBody,
 };
 
 use super::arguments::{PolicyCommand, Workflow};
@@ -63,13 +64,32 @@ fn list(client: &Client, names: &[String], out: &mut Out<'_>) -> Result<Exit, Fa
 }
 
 fn keeps(policy: &PolicyBody) -> String {
-    let Some(ConditionBody { max_age, max_count, min_count }) = &policy.condition else {
+    let Some(ConditionBody { max_age, max_count, min_count, min_age, keep }) = &policy.condition else {
         return "everything".to_string();
     };
     let mut words = Vec::new();
+    words.extend(keep.as_ref().map(rules));
     words.extend(max_age.as_ref().map(|age| format!("{age} long")));
     words.extend(max_count.map(|count| format!("at most {count}")));
     words.push(format!("at least {min_count}"));
+    words.extend(min_age.as_ref().map(|age| format!("younger than {age}")));
+    words.join(", ")
+}
+
+fn rules(keep: &KeepBody) -> String {
+    let KeepBody { last, hourly, daily, weekly, monthly, quarterly, yearly, within, timezone: _ } = keep;
+    let counts = [
+        ("last", last),
+        ("hourly", hourly),
+        ("daily", daily),
+        ("weekly", weekly),
+        ("monthly", monthly),
+        ("quarterly", quarterly),
+        ("yearly", yearly),
+    ];
+    let mut words: Vec<String> =
+        counts.into_iter().filter_map(|(word, count)| Some(format!("{word} {}", (*count)?))).collect();
+    words.extend(within.as_ref().map(|within| format!("within {within}")));
     words.join(", ")
 }
 
@@ -110,6 +130,9 @@ fn show(client: &Client, name: &str, out: &mut Out<'_>) -> Result<Exit, Failure>
         }
     }
     lines.push(("keeps", keeps(&policy)));
+    if let Some(keep) = policy.condition.as_ref().and_then(|condition| condition.keep.as_ref()) {
+        lines.push(("", format!("hours, days, weeks … of {}", keep.timezone)));
+    }
     let channels = if policy.channels.is_empty() { "nobody".to_string() } else { policy.channels.join(", ") };
     lines.push(("tells", channels));
     for (label, text) in lines {

@@ -15,6 +15,7 @@ use crate::daemon;
 use crate::http::body::ProblemBody;
 use crate::http::problem_body;
 use crate::journal::{self, Depth, ErrorKind, OpenError};
+use crate::lifecycle::keep_rules::KeepRules;
 use crate::lifecycle::time::Timestamp;
 use crate::roster::{Entry, Loader, Repository, Roster, load_settings};
 
@@ -115,7 +116,8 @@ fn zones(entry: &Entry) -> Vec<String> {
     let creation = policy.creation.as_ref().map(|rule| &rule.pace);
     let deletion = policy.deletion.as_ref().map(|rule| &rule.pace);
     let schedules = creation.into_iter().chain(deletion).filter_map(|pace| pace.schedule.zone());
-    schedules.chain([policy.date_format.zone()]).map(|zone| zone.name().to_string()).collect()
+    let keep = policy.deletion.as_ref().and_then(|rule| rule.condition.keep()).map(KeepRules::zone);
+    schedules.chain(keep).chain([policy.date_format.zone()]).map(|zone| zone.name().to_string()).collect()
 }
 
 fn offset(seconds: i32) -> String {

@@ -4,14 +4,15 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::policy_document::{ConditionPart, GuardsPart, PolicyDocument, SnapshotPart, WorkflowPart};
+use super::policy_document::{ConditionPart, GuardsPart, KeepPart, PolicyDocument, SnapshotPart, WorkflowPart};
 use super::reader::{Findings, Located};
 use super::schedules::{GAPS_FROM, Schedules};
 use super::table::nearest;
 use crate::lifecycle::date_format::DateFormat;
+use crate::lifecycle::keep_rules::{BadKeepRules, Every, KeepRules};
 use crate::lifecycle::policy::{
-    BadCondition, CatchUp, Condition, CreationRule, DeletionRule, Guards, Notification, OnOverlap, Pace, Policy,
-    Revision,
+    BadCondition, CatchUp, Condition, CreationRule, DeletionRule, Guards, Limits, Notification, OnOverlap, Pace,
+    Policy, Revision,
 };
 use crate::lifecycle::schedule::Schedule;
 use crate::lifecycle::time::{Span, format_millis};
@@ -98,14 +99,18 @@ pub fn check(
         }
         // Without a schedule of its own, deletion is due with creation and goes after it.
         let inherited = if part.schedule.is_none() {
-            spread(findings, part, creation_part, creation_schedule, identity, around)
+            spread(findings, part, creation_part, creation_schedule.clone(), identity, around)
         } else {
             None
         };
         let schedule = own.or(inherited);
-        let condition = part.condition.as_ref().and_then(|part| condition(findings, part));
+        // Buckets are days and hours as people who wrote the schedule think of them.
+        let zone_of = |schedule: &Option<Schedule>| schedule.as_ref().and_then(Schedule::zone).cloned();
+        let zone = zone_of(&creation_schedule).or_else(|| zone_of(&schedule)).unwrap_or_else(Zone::utc);
+        let condition = part.condition.as_ref().and_then(|part| condition(findings, part, zone, around.schedules));
         if let (Some(creation), Some(written)) = (&creation, &part.condition) {
-            warn_of_idle_age(findings, &creation.schedule, written);
+            let gap = around.schedules.gap(creation_part.and_then(|part| part.schedule.as_ref()), &creation.schedule);
+            warn_of_what_never_matters(findings, &creation.schedule, &gap, written);
         }
         let pace = schedule.map(|schedule| pace(findings, part, schedule));
         Some(DeletionRule { pace: pace?, condition: condition?, guards: guards(part.guards.as_ref()) })
@@ -220,20 +225,34 @@ fn pace(findings: &mut Findings<'_>, part: &WorkflowPart, schedule: Schedule) ->
     }
 }
 
-fn condition(findings: &mut Findings<'_>, part: &ConditionPart) -> Option<Condition> {
+fn condition(
+    findings: &mut Findings<'_>,
+    part: &ConditionPart,
+    zone: Zone,
+    schedules: &mut Schedules,
+) -> Option<Condition> {
+    let keep = part.keep.as_ref().map(|part| keep(findings, part, zone, schedules));
     if !part.is_whole {
         return None;
     }
-    let value = |count: &Option<Located<u32>>| count.as_ref().map(|count| count.value);
-    let (max_count, min_count) = (value(&part.max_count), value(&part.min_count));
-    match Condition::new(part.max_age.as_ref().map(|age| age.value.clone()), max_count, min_count) {
+    let keep = match keep {
+        Some(keep) => Some(keep?),
+        None => None,
+    };
+    let count = |count: &Option<Located<u32>>| count.as_ref().map(|count| count.value);
+    let span = |span: &Option<Located<Span>>| span.as_ref().map(|span| span.value.clone());
+    let (max_age, max_count) = (span(&part.max_age), count(&part.max_count));
+    let limits = Limits { max_age, max_count, min_count: count(&part.min_count), min_age: span(&part.min_age), keep };
+    match Condition::of(limits) {
         Ok(condition) => Some(condition),
         Err(error) => {
             let count_at = |count: &Option<Located<u32>>| count.as_ref().map(|count| count.at.clone());
             let (at, hint) = match error {
                 BadCondition::Nothing => (
                     None,
-                    "write max_age = \"30d\", max_count = 30, or both; leave [deletion] out to keep everything".into(),
+                    "write max_age = \"30d\", max_count = 30, or [deletion.condition.keep] with rules such as daily = 7; \
+                     leave [deletion] out to keep everything"
+                        .to_string(),
                 ),
                 BadCondition::MaxCountZero => (count_at(&part.max_count), "write 1 or more".to_string()),
                 BadCondition::MinCountZero => (count_at(&part.min_count), "write 1 or more".to_string()),
@@ -243,6 +262,16 @@ fn condition(findings: &mut Findings<'_>, part: &ConditionPart) -> Option<Condit
                         "max_count is {}; snapshots beyond it are deleted whatever their age",
                         max_count.unwrap_or_default()
                     ),
+                ),
+                BadCondition::MinAgeAboveMaxAge => (
+                    part.min_age.as_ref().map(|age| age.at.clone()),
+                    part.max_age.as_ref().map_or_else(String::new, |age| {
+                        format!(
+                            "max_age is {} (line {}): what is older goes, what is younger than min_age stays",
+                            age.value,
+                            findings.line_of(&age.at)
+                        )
+                    }),
                 ),
             };
             findings.error(at.unwrap_or_else(|| part.at.clone()), error.to_string()).hint(hint);
@@ -261,27 +290,115 @@ fn guards(part: Option<&GuardsPart>) -> Guards {
     }
 }
 
-/// Where `max_count` snapshots are made in less than `max_age`, the age never comes to matter.
-fn warn_of_idle_age(findings: &mut Findings<'_>, schedule: &Schedule, part: &ConditionPart) {
-    let (Some(max_age), Some(max_count)) = (&part.max_age, &part.max_count) else { return };
-    let gap = match schedule.elapsed(GAPS_FROM, GAPS_FROM.plus(GAPS_MS)) {
+fn keep(findings: &mut Findings<'_>, part: &KeepPart, zone: Zone, schedules: &mut Schedules) -> Option<KeepRules> {
+    let zone = match &part.timezone {
+        Some(name) => schedules.zone(findings, Some(name)),
+        None => Some(zone),
+    };
+    if !part.is_whole {
+        return None;
+    }
+    let counts: Vec<(Every, u32)> = part.counts.iter().map(|(every, count)| (*every, count.value)).collect();
+    match KeepRules::new(&counts, part.within.as_ref().map(|within| within.value.clone()), zone?) {
+        Ok(rules) => Some(rules),
+        Err(error) => {
+            let (at, hint) = match error {
+                BadKeepRules::Nothing => {
+                    let words: Vec<&str> = Every::ALL.iter().map(|every| every.word()).collect();
+                    (None, format!("write daily = 7, or another of {} and within; or leave keep out", words.join(", ")))
+                }
+                BadKeepRules::Zero(every) => {
+                    let zero = part.counts.iter().find(|(other, _)| *other == every);
+                    (zero.map(|(_, count)| count.at.clone()), "write 1 or more".to_string())
+                }
+            };
+            findings.error(at.unwrap_or_else(|| part.at.clone()), error.to_string()).hint(hint);
+            None
+        }
+    }
+}
+
+/// Notes what is written and never comes to matter beside the rest and the schedule of creation, whose
+/// shortest gap is `gap_min`.
+fn warn_of_what_never_matters(findings: &mut Findings<'_>, schedule: &Schedule, gap_min: &Span, part: &ConditionPart) {
+    let gap_ms = match schedule.elapsed(GAPS_FROM, GAPS_FROM.plus(GAPS_MS)) {
         Some(elapsed) => GAPS_MS / i64::try_from(elapsed.count).unwrap_or(i64::MAX).max(1),
         // Rarer than once in four weeks.
-        None => schedule.shortest_gap(GAPS_FROM).millis(),
+        None => gap_min.millis(),
     };
-    let covered = gap.saturating_mul(i64::from(max_count.value));
-    if covered < max_age.value.millis() {
-        // Rounded to what people think in.
-        let unit = if covered >= 86_400_000 { 86_400_000 } else { 60_000 };
-        let covered = if covered >= unit { covered / unit * unit } else { covered };
-        findings
-            .warning(max_count.at.clone(), format!("max_count is reached before max_age of {} matters", max_age.value))
-            .hint(format!(
-                "{} snapshots on this schedule reach back about {}",
-                max_count.value,
-                format_millis(covered)
-            ));
+    let reach = part.max_count.as_ref().map(|count| (count, gap_ms.saturating_mul(i64::from(count.value))));
+    if let Some((max_count, reach_ms)) = reach {
+        let reaches = format!("{} snapshots on this schedule reach back about {}", max_count.value, rough(reach_ms));
+        // What keep rules hold reaches back further.
+        if let (Some(max_age), None) = (&part.max_age, &part.keep)
+            && reach_ms < max_age.value.millis()
+        {
+            let message = format!("max_count is reached before max_age of {} matters", max_age.value);
+            findings.warning(max_count.at.clone(), message).hint(reaches.clone());
+        }
+        if let Some(min_age) = &part.min_age
+            && reach_ms < min_age.value.millis()
+        {
+            findings
+                .warning(
+                    min_age.at.clone(),
+                    format!("min_age keeps more snapshots than max_count of {}", max_count.value),
+                )
+                .hint(format!("{reaches}; younger ones than min_age stay beside them"));
+        }
     }
+    if let Some(keep) = &part.keep {
+        warn_of_idle_rules(findings, keep, part, gap_ms, gap_min);
+    }
+}
+
+fn warn_of_idle_rules(findings: &mut Findings<'_>, keep: &KeepPart, part: &ConditionPart, gap_ms: i64, gap_min: &Span) {
+    for (every, count) in &keep.counts {
+        let (word, number) = (every.word(), count.value);
+        let (lasts_min, lasts_max) = every.lasts_ms();
+        if *every != Every::Snapshot && gap_min.millis() > lasts_max {
+            findings.warning(count.at.clone(), format!("{word} is finer than the schedule")).hint(format!(
+                "two triggers are {gap_min} or more apart, so {word} = {number} holds the same as last = {number}"
+            ));
+        }
+        if let Some(max_age) = &part.max_age {
+            let step = lasts_min.max(gap_ms).max(1);
+            let reach_ms = step.saturating_mul(i64::from(number) - 1);
+            let max_age = &max_age.value;
+            if reach_ms > max_age.millis() {
+                findings
+                    .warning(count.at.clone(), format!("{word} reaches back further than max_age of {max_age}"))
+                    .hint(format!(
+                        "{number} would reach back about {}; max_age ends that at {max_age}, with about {} of them",
+                        rough(reach_ms),
+                        max_age.millis() / step + 1
+                    ));
+            }
+        }
+    }
+    if let (Some(within), Some(max_age)) = (&keep.within, &part.max_age)
+        && within.value.millis() > max_age.value.millis()
+    {
+        findings
+            .warning(within.at.clone(), format!("within reaches back further than max_age of {}", max_age.value))
+            .hint(format!("what is older than {} goes whatever holds it", max_age.value));
+    }
+    if let Some(max_count) = &part.max_count {
+        let sum: u64 = keep.counts.iter().map(|(_, count)| u64::from(count.value)).sum();
+        if sum > u64::from(max_count.value) {
+            findings
+                .warning(max_count.at.clone(), format!("keep rules may hold {sum} snapshots, more than max_count"))
+                .hint(format!(
+                    "the oldest beyond max_count go whatever holds them: write {sum} or more, or leave max_count out"
+                ));
+        }
+    }
+}
+
+/// Writes a span rounded down to what people think in.
+fn rough(millis: i64) -> String {
+    let unit = if millis >= 86_400_000 { 86_400_000 } else { 60_000 };
+    format_millis(if millis >= unit { millis / unit * unit } else { millis })
 }
 
 fn known(findings: &mut Findings<'_>, word: &str, name: &Located<String>, names: &dyn Names) -> bool {

@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::reader::{Findings, Located};
 use super::rest::Rest;
 use super::table::{Bounds, Table};
+use crate::lifecycle::keep_rules::Every;
 use crate::lifecycle::policy::OnOverlap;
 use crate::lifecycle::time::Span;
 
@@ -85,6 +86,25 @@ pub struct ConditionPart {
     pub max_count: Option<Located<u32>>,
     /// So many good ones stay whatever their age.
     pub min_count: Option<Located<u32>>,
+    /// Younger ones stay whatever else is said.
+    pub min_age: Option<Located<Span>>,
+    /// Which of the others stay.
+    pub keep: Option<KeepPart>,
+    /// Whether something in it was unreadable, so that what is missing means nothing.
+    pub is_whole: bool,
+}
+
+/// `[deletion.condition.keep]`.
+#[derive(Debug)]
+pub struct KeepPart {
+    /// The key that names it.
+    pub at: Range<usize>,
+    /// So many hours, days, weeks …
+    pub counts: Vec<(Every, Located<u32>)>,
+    /// And everything of so long.
+    pub within: Option<Located<Span>>,
+    /// An IANA name.
+    pub timezone: Option<Located<String>>,
     /// Whether something in it was unreadable, so that what is missing means nothing.
     pub is_whole: bool,
 }
@@ -150,6 +170,35 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("grace", "grace belongs in [deletion.guards]"),
     ("rate", "rate belongs in [deletion.guards]"),
     ("guards", "guards belongs in [deletion]"),
+    ("min_age", "min_age belongs in [deletion.condition]"),
+    ("keep", "keep belongs in [deletion.condition]"),
+    ("last", "last belongs in [deletion.condition.keep]"),
+    ("hourly", "hourly belongs in [deletion.condition.keep]"),
+    ("daily", "daily belongs in [deletion.condition.keep]"),
+    ("weekly", "weekly belongs in [deletion.condition.keep]"),
+    ("monthly", "monthly belongs in [deletion.condition.keep]"),
+    ("quarterly", "quarterly belongs in [deletion.condition.keep]"),
+    ("yearly", "yearly belongs in [deletion.condition.keep]"),
+    ("within", "within belongs in [deletion.condition.keep]"),
+    // As restic, borg, rustic and snapper write them.
+    ("keep_last", "write last in [deletion.condition.keep]"),
+    ("keep_hourly", "write hourly in [deletion.condition.keep]"),
+    ("keep_daily", "write daily in [deletion.condition.keep]"),
+    ("keep_weekly", "write weekly in [deletion.condition.keep]"),
+    ("keep_monthly", "write monthly in [deletion.condition.keep]"),
+    ("keep_quarterly", "write quarterly in [deletion.condition.keep]"),
+    ("keep_yearly", "write yearly in [deletion.condition.keep]"),
+    ("keep_within", "write within in [deletion.condition.keep]"),
+    ("keep-last", "write last in [deletion.condition.keep]"),
+    ("keep-hourly", "write hourly in [deletion.condition.keep]"),
+    ("keep-daily", "write daily in [deletion.condition.keep]"),
+    ("keep-weekly", "write weekly in [deletion.condition.keep]"),
+    ("keep-monthly", "write monthly in [deletion.condition.keep]"),
+    ("keep-quarter-yearly", "write quarterly in [deletion.condition.keep]"),
+    ("keep-yearly", "write yearly in [deletion.condition.keep]"),
+    ("keep-within", "write within in [deletion.condition.keep]"),
+    ("latest", "write last in [deletion.condition.keep]"),
+    ("annual", "write yearly in [deletion.condition.keep]"),
     ("metadata", "metadata belongs in [snapshot_config]"),
     ("date_format", "date_format belongs in [snapshot_config]"),
     ("channel", "channel belongs in [notification]"),
@@ -303,9 +352,9 @@ fn condition(findings: &mut Findings<'_>, table: &mut Table<'_, '_>) -> Option<C
     let key = either(findings, table, ["condition", "delete_condition"]);
     let inner = table.table(findings, key);
     if !table.has("condition") && !table.has("delete_condition") {
-        findings
-            .error(table.at.clone(), "deletion has no condition")
-            .hint("write [deletion.condition] with max_age or max_count; without [deletion] nothing is ever deleted");
+        findings.error(table.at.clone(), "deletion has no condition").hint(
+            "write [deletion.condition] with max_age, max_count or keep; without [deletion] nothing is ever deleted",
+        );
     }
     let mut inner = inner?;
     // Zero is refused here, at its place, with what it would have meant (G10).
@@ -315,9 +364,14 @@ fn condition(findings: &mut Findings<'_>, table: &mut Table<'_, '_>) -> Option<C
         max_age: inner.span(findings, "max_age"),
         max_count: inner.number(findings, "max_count", bounds),
         min_count: inner.number(findings, "min_count", bounds),
+        min_age: inner.span(findings, "min_age"),
+        keep: inner.table(findings, "keep").map(|table| keep(findings, table)),
         is_whole: true,
     };
-    part.is_whole = (part.max_age.is_some() || !inner.has("max_age"))
+    let keep_is_whole = part.keep.as_ref().map_or(!inner.has("keep"), |keep| keep.is_whole);
+    part.is_whole = keep_is_whole
+        && (part.min_age.is_some() || !inner.has("min_age"))
+        && (part.max_age.is_some() || !inner.has("max_age"))
         && (part.max_count.is_some() || !inner.has("max_count"))
         && (part.min_count.is_some() || !inner.has("min_count"));
     inner.finish(findings, ELSEWHERE);
@@ -342,6 +396,22 @@ fn guards(findings: &mut Findings<'_>, mut table: Table<'_, '_>) -> GuardsPart {
         grace: table.span(findings, "grace"),
         rate: table.number(findings, "rate", Bounds { min: 1, max: u32::MAX }),
     };
+    table.finish(findings, ELSEWHERE);
+    part
+}
+
+fn keep(findings: &mut Findings<'_>, mut table: Table<'_, '_>) -> KeepPart {
+    let bounds = Bounds { min: 1, max: u32::MAX };
+    let mut counts = Vec::new();
+    for every in Every::ALL {
+        counts.extend(table.number(findings, every.word(), bounds).map(|count| (every, count)));
+    }
+    let within = table.span(findings, "within");
+    let timezone = table.string(findings, "timezone");
+    let is_whole = (within.is_some() || !table.has("within"))
+        && (timezone.is_some() || !table.has("timezone"))
+        && Every::ALL.iter().filter(|every| table.has(every.word())).count() == counts.len();
+    let part = KeepPart { at: table.at.clone(), counts, within, timezone, is_whole };
     table.finish(findings, ELSEWHERE);
     part
 }

@@ -77,6 +77,11 @@ impl<'t> Findings<'t> {
         self.problems
     }
 
+    /// Returns the line of a place, for messages that tell of two.
+    pub fn line_of(&self, at: &Range<usize>) -> u32 {
+        Place::of(self.text, at.clone()).line
+    }
+
     /// Returns the bytes of the text for the bytes `inner` of a string that stands at `at`. The
     /// whole string when it was written with escapes, so that no place is ever a wrong one.
     pub fn inside(&self, string: &Located<String>, inner: Range<usize>) -> Range<usize> {

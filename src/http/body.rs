@@ -329,6 +329,43 @@ pub struct ConditionBody {
     pub max_count: Option<u32>,
     /// So many good ones stay whatever their age.
     pub min_count: u32,
+    /// Younger ones stay whatever else is said; as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_age: Option<String>,
+    /// Which of the others stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<KeepBody>,
+}
+
+/// Which snapshots keep rules hold; a rule that is not there holds none.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct KeepBody {
+    /// The newest so many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<u32>,
+    /// The newest of so many hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hourly: Option<u32>,
+    /// The newest of so many days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daily: Option<u32>,
+    /// The newest of so many ISO weeks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weekly: Option<u32>,
+    /// The newest of so many months.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monthly: Option<u32>,
+    /// The newest of so many quarters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarterly: Option<u32>,
+    /// The newest of so many years.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yearly: Option<u32>,
+    /// All of so long before the newest; as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<String>,
+    /// Whose hours, days, weeks … these are.
+    pub timezone: String,
 }
 
 /// What `/v1/policies/{name}/run` is asked.

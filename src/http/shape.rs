@@ -10,6 +10,7 @@ use crate::engine::explain::{self, Explained, ExplainedWorkflow, LatestExecution
 use crate::engine::tracked::Tracked;
 use crate::engine::view::{Daemon, View};
 use crate::journal::change::{AuditRecord, PlanRecord, RunRecord, Skip};
+use crate::lifecycle::keep_rules::{Every, KeepRules};
 use crate::lifecycle::plan::Plan;
 use crate::lifecycle::policy::{Condition, Pace};
 use crate::lifecycle::retention::{Owner, Verdict};
@@ -18,7 +19,7 @@ use crate::lifecycle::time::{Moment, Timestamp};
 use crate::roster::Problem;
 
 use super::body::{
-    AuditLine, ChoreBody, ClockMovedBack, ConditionBody, DaemonBody, ExecutionBody, InfoBody, LastGoodBody,
+    AuditLine, ChoreBody, ClockMovedBack, ConditionBody, DaemonBody, ExecutionBody, InfoBody, KeepBody, LastGoodBody,
     OverdueBody, PaceBody, PlanBody, PolicyBody, PolicyExplained, ProblemBody, ProgressBody, RetryBody, RunRecordBody,
     SkipBody, SnapshotBody, SnapshotsBody, TriggerBody, VerdictBody, WorkflowExplained,
 };
@@ -233,7 +234,30 @@ fn condition(condition: &Condition) -> ConditionBody {
         max_age: condition.max_age().map(|age| age.written().to_string()),
         max_count: condition.max_count(),
         min_count: condition.min_count(),
+        min_age: condition.min_age().map(|age| age.written().to_string()),
+        keep: condition.keep().map(keep),
     }
+}
+
+fn keep(rules: &KeepRules) -> KeepBody {
+    let mut body = KeepBody {
+        within: rules.within().map(|within| within.written().to_string()),
+        timezone: rules.zone().name().to_string(),
+        ..KeepBody::default()
+    };
+    for (every, count) in rules.counts() {
+        let shown = match every {
+            Every::Snapshot => &mut body.last,
+            Every::Hour => &mut body.hourly,
+            Every::Day => &mut body.daily,
+            Every::Week => &mut body.weekly,
+            Every::Month => &mut body.monthly,
+            Every::Quarter => &mut body.quarterly,
+            Every::Year => &mut body.yearly,
+        };
+        *shown = Some(count);
+    }
+    body
 }
 
 pub fn snapshots(survey: &Survey, listing: &Listing) -> SnapshotsBody {

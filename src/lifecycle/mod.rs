@@ -7,6 +7,7 @@ pub mod creation;
 pub mod cron;
 pub mod date_format;
 pub mod deletion;
+pub mod keep_rules;
 pub mod notice;
 pub mod plan;
 pub mod policy;

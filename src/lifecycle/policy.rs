@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::date_format::DateFormat;
+use super::keep_rules::KeepRules;
 use super::schedule::Schedule;
 use super::time::Span;
 
@@ -122,19 +123,38 @@ pub enum OnOverlap {
     QueueOne,
 }
 
-/// What to keep. Valid by construction: `max_count >= min_count >= 1`, at least one maximum (G10).
+/// What to keep. Valid by construction: `max_count >= min_count >= 1`, `max_age >= min_age`, and at
+/// least one of `max_age`, `max_count` and keep rules (G10).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     max_age: Option<Span>,
     max_count: Option<u32>,
     min_count: u32,
+    min_age: Option<Span>,
+    /// Shared by the runs that carry it with them.
+    keep: Option<Arc<KeepRules>>,
+}
+
+/// All that a condition may say, as far as it was said.
+#[derive(Clone, Debug, Default)]
+pub struct Limits {
+    /// Snapshots strictly older than this are old.
+    pub max_age: Option<Span>,
+    /// At most so many good snapshots stay.
+    pub max_count: Option<u32>,
+    /// So many good snapshots stay whatever their age.
+    pub min_count: Option<u32>,
+    /// Snapshots younger than this stay whatever else is said.
+    pub min_age: Option<Span>,
+    /// Which of the others stay.
+    pub keep: Option<KeepRules>,
 }
 
 /// Why a condition means nothing. Completes "failed to accept the condition".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadCondition {
-    /// Neither maximum: nothing would ever be deleted.
-    #[error("neither max_age nor max_count is given")]
+    /// Nothing would ever be deleted.
+    #[error("none of max_age, max_count and keep is given")]
     Nothing,
     /// Zero kept is not a condition (G10).
     #[error("max_count is zero")]
@@ -145,17 +165,26 @@ pub enum BadCondition {
     /// They contradict each other.
     #[error("min_count is larger than max_count")]
     MinAboveMax,
+    /// They contradict each other.
+    #[error("min_age is longer than max_age")]
+    MinAgeAboveMaxAge,
 }
 
 impl Condition {
-    /// Accepts a condition that makes sense; `min_count` is 1 unless given.
+    /// Accepts a condition of ages and counts that makes sense; `min_count` is 1 unless given.
     pub fn new(
         max_age: Option<Span>,
         max_count: Option<u32>,
         min_count: Option<u32>,
     ) -> Result<Condition, BadCondition> {
+        Condition::of(Limits { max_age, max_count, min_count, ..Limits::default() })
+    }
+
+    /// Accepts a condition that makes sense; `min_count` is 1 unless given.
+    pub fn of(limits: Limits) -> Result<Condition, BadCondition> {
+        let Limits { max_age, max_count, min_count, min_age, keep } = limits;
         let min_count = min_count.unwrap_or(1);
-        if max_age.is_none() && max_count.is_none() {
+        if max_age.is_none() && max_count.is_none() && keep.is_none() {
             return Err(BadCondition::Nothing);
         }
         if max_count == Some(0) {
@@ -167,7 +196,12 @@ impl Condition {
         if max_count.is_some_and(|max_count| min_count > max_count) {
             return Err(BadCondition::MinAboveMax);
         }
-        Ok(Condition { max_age, max_count, min_count })
+        if let (Some(min_age), Some(max_age)) = (&min_age, &max_age)
+            && min_age.millis() > max_age.millis()
+        {
+            return Err(BadCondition::MinAgeAboveMaxAge);
+        }
+        Ok(Condition { max_age, max_count, min_count, min_age, keep: keep.map(Arc::new) })
     }
 
     /// Snapshots strictly older than this are old.
@@ -183,6 +217,16 @@ impl Condition {
     /// So many good snapshots stay whatever their age. At least 1.
     pub fn min_count(&self) -> u32 {
         self.min_count
+    }
+
+    /// Snapshots younger than this stay whatever else is said.
+    pub fn min_age(&self) -> Option<&Span> {
+        self.min_age.as_ref()
+    }
+
+    /// Where there are any, what none of these rules keeps goes.
+    pub fn keep(&self) -> Option<&KeepRules> {
+        self.keep.as_deref()
     }
 }
 

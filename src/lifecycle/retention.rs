@@ -1,8 +1,9 @@
 //! What to keep: a verdict with its reason for every snapshot.
 //!
-//! The order is fixed: **protect**, then `max_age`, then `max_count`. (Thinning by hour, day, week …
-//! belongs between the first two.) Where every snapshot is ours, good and datable, the condemned set
-//! is OpenSearch's. Elsewhere this rule keeps more:
+//! The order is fixed: **protect** (the newest good one, the newest `min_count` good ones, what is
+//! younger than `min_age`, and what is in the list below), then **thin** by the keep rules, then
+//! `max_age`, then `max_count`. Where every snapshot is ours, good and datable, and there is neither a
+//! keep rule nor `min_age`, the condemned set is OpenSearch's. Elsewhere this rule keeps more:
 //!
 //! - Only *good* snapshots count towards anything, and the newest of them stays whatever the policy
 //!   says (G4, G5). A failure can neither fill `max_count` nor satisfy `min_count`.
@@ -11,15 +12,24 @@
 //!   count for nothing (G3, G8).
 //! - A snapshot that is not good is cleaned up once good ones have taken its place: with `max_age`,
 //!   when it is older than that and a newer good one exists; with `max_count` alone, when `max_count`
-//!   good ones are newer, so that it goes no earlier than a good one of its age would.
+//!   good ones are newer, so that it goes no earlier than a good one of its age would. With keep rules
+//!   it also goes when none of them would hold a good one of its age.
+//!
+//! Thinning is told in `keep.rs`. With keep rules `max_count` counts places among those that a rule
+//! holds or `min_count` protects. What stays only for a while, because it is young or in use, takes no
+//! place from them: nothing goes for ever on account of what goes tomorrow.
 //!
 //! Age is counted from the time of a snapshot's data, in whole milliseconds; strictly older is old.
 //! Of two with the same time the one whose name comes first counts as the older, as in OpenSearch.
 
+mod keep;
 mod words;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+pub use keep::Hold;
+
+use self::keep::Holds;
 use super::policy::Condition;
 use super::snapshot::{Snapshot, Status, label};
 use super::time::{Span, Timestamp};
@@ -78,7 +88,19 @@ pub enum Keep {
         /// What the policy says.
         min_count: u32,
     },
-    /// Not old, and within `max_count`.
+    /// Younger than `min_age`.
+    YoungerThanMinAge {
+        /// Its age.
+        age_ms: i64,
+        /// What the policy says.
+        min_age: Span,
+    },
+    /// Held by keep rules, not old, and within `max_count`.
+    Rules(
+        /// All of them, from fine to coarse. At least one.
+        Box<[Hold]>,
+    ),
+    /// Not old, and within `max_count`; there are no keep rules.
     WithinCondition {
         /// Its age.
         age_ms: i64,
@@ -134,6 +156,10 @@ pub enum Whose {
 /// What is missing for a snapshot that is not good to be cleaned up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Until {
+    /// It is younger than `min_age`.
+    MinAge(Span),
+    /// A keep rule would hold a good one of its age: this one, the finest of them.
+    Rule(Hold),
     /// It is not older than `max_age`.
     MaxAge(Span),
     /// There is no newer good one.
@@ -150,6 +176,8 @@ pub enum Until {
 /// Why a snapshot goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condemn {
+    /// No keep rule holds it.
+    Thinned,
     /// Strictly older than `max_age`.
     OlderThanMaxAge {
         /// Its age.
@@ -164,6 +192,15 @@ pub enum Condemn {
         /// What the policy says.
         max_count: u32,
     },
+    /// Held by a keep rule, and `max_count` of those that thinning left are newer.
+    HeldBeyondMaxCount {
+        /// Its place among those that a keep rule holds or `min_count` protects; the newest is 1.
+        place: u32,
+        /// What the policy says.
+        max_count: u32,
+    },
+    /// Not good, a newer good one exists, and no keep rule would hold a good one of its age (G4).
+    FailedAndThinned,
     /// Not good, older than `max_age`, and a newer good one exists (G4).
     FailedAndOld {
         /// Its age.
@@ -197,6 +234,8 @@ impl Keep {
             | Keep::FutureDated { .. }
             | Keep::NewestGood
             | Keep::Minimum { .. }
+            | Keep::YoungerThanMinAge { .. }
+            | Keep::Rules(_)
             | Keep::WithinCondition { .. }
             | Keep::FailedButRecent { .. } => false,
         }
@@ -208,7 +247,11 @@ impl Condemn {
     pub fn is_by_age(&self) -> bool {
         match self {
             Condemn::OlderThanMaxAge { .. } | Condemn::FailedAndOld { .. } => true,
-            Condemn::BeyondMaxCount { .. } | Condemn::FailedAndReplaced { .. } => false,
+            Condemn::Thinned
+            | Condemn::BeyondMaxCount { .. }
+            | Condemn::HeldBeyondMaxCount { .. }
+            | Condemn::FailedAndThinned
+            | Condemn::FailedAndReplaced { .. } => false,
         }
     }
 }
@@ -266,8 +309,26 @@ pub(super) struct Series<'a> {
     newer: Vec<u32>,
     /// The times of the good ones that count, newest first.
     good: Vec<Timestamp>,
+    /// What the keep rules make of it, where there are any.
+    thinned: Option<Thinned>,
     /// How many ids are ours.
     own: u32,
+}
+
+/// What the keep rules make of a listing.
+struct Thinned {
+    /// What holds each good one that counts, and would hold each other one of ours were it good.
+    holds: Vec<Holds>,
+    /// For each number of good ones, how many of that many newest are held or protected by `min_count`.
+    left: Vec<u32>,
+}
+
+/// What the keep rules make of one snapshot.
+#[derive(Clone, Copy)]
+struct Thinning<'a> {
+    holds: &'a Holds,
+    /// How many newer ones are held or protected by `min_count`.
+    newer: u32,
 }
 
 /// Where a snapshot lies in time.
@@ -310,11 +371,18 @@ impl<'a> Series<'a> {
             },
         );
 
-        let counts = |index: usize| is_own(index) && entries[index] == 1 && snapshots[index].status == Status::Good;
         let mut order: Vec<(Timestamp, usize)> = Vec::new();
-        for (index, snapshot) in snapshots.iter().enumerate().filter(|(index, _)| counts(*index)) {
-            if let Dated::At(at) = dated(snapshot, now) {
-                order.push((at, index));
+        let mut others: Vec<(Timestamp, usize)> = Vec::new();
+        for (index, snapshot) in snapshots.iter().enumerate() {
+            if is_own(index)
+                && entries[index] == 1
+                && let Dated::At(at) = dated(snapshot, now)
+            {
+                match snapshot.status {
+                    Status::Good => order.push((at, index)),
+                    Status::Partial | Status::Failed => others.push((at, index)),
+                    Status::Running => {}
+                }
             }
         }
         order.sort_unstable_by(|(at, index), (other_at, other)| {
@@ -325,8 +393,24 @@ impl<'a> Series<'a> {
         for (place, (_, index)) in (0..).zip(&order) {
             newer[*index] = place;
         }
-        let good = order.into_iter().map(|(at, _)| at).collect();
-        Series { condition, snapshots, now, whose, entries, newer, good, own }
+        let good: Vec<Timestamp> = order.iter().map(|(at, _)| *at).collect();
+        let thinned = condition.keep().map(|rules| {
+            others.sort_unstable_by(|(at, _), (other_at, _)| other_at.cmp(at));
+            let others_at: Vec<Timestamp> = others.iter().map(|(at, _)| *at).collect();
+            let (good_holds, others_holds) = keep::thin(rules, &good, &others_at);
+            let mut left = vec![0];
+            let mut count = 0;
+            for (place, holds) in (0..).zip(&good_holds) {
+                count += u32::from(!holds.is_empty() || place < condition.min_count());
+                left.push(count);
+            }
+            let mut holds = vec![Holds::default(); snapshots.len()];
+            for ((_, index), held) in order.iter().zip(good_holds).chain(others.iter().zip(others_holds)) {
+                holds[*index] = held;
+            }
+            Thinned { holds, left }
+        });
+        Series { condition, snapshots, now, whose, entries, newer, good, thinned, own }
     }
 
     /// Returns how many of the ids listed are ours.
@@ -394,52 +478,94 @@ impl<'a> Series<'a> {
         };
         let age_ms = self.now.since(at).max(0);
         match snapshot.status {
-            Status::Good => judge_good(self.condition, self.newer[index], age_ms),
+            Status::Good => {
+                let newer = self.newer[index];
+                judge_good(self.condition, newer, self.thinning(index, newer), age_ms)
+            }
             Status::Partial | Status::Failed | Status::Running => {
                 let newer = self.good.partition_point(|good| *good > at);
-                judge_failed(self.condition, u32::try_from(newer).unwrap_or(u32::MAX), age_ms)
+                let newer = u32::try_from(newer).unwrap_or(u32::MAX);
+                judge_failed(self.condition, newer, self.thinning(index, newer), age_ms)
             }
         }
+    }
+
+    /// Returns what the keep rules make of the snapshot at `index`, than which `newer` good ones are
+    /// newer.
+    fn thinning(&self, index: usize, newer: u32) -> Option<Thinning<'_>> {
+        let thinned = self.thinned.as_ref()?;
+        Some(Thinning { holds: &thinned.holds[index], newer: thinned.left[newer as usize] })
     }
 }
 
 /// The rule for a good one than which `newer` good ones are newer.
-fn judge_good(condition: &Condition, newer: u32, age_ms: i64) -> Verdict {
+fn judge_good(condition: &Condition, newer: u32, thinning: Option<Thinning<'_>>, age_ms: i64) -> Verdict {
     let place = newer.saturating_add(1);
+    // Protect.
     if newer == 0 {
         return Verdict::Keep(Keep::NewestGood);
     }
     if newer < condition.min_count() {
         return Verdict::Keep(Keep::Minimum { place, min_count: condition.min_count() });
     }
-    // Thinning comes here.
+    if let Some(min_age) = younger(condition, age_ms) {
+        return Verdict::Keep(Keep::YoungerThanMinAge { age_ms, min_age: min_age.clone() });
+    }
+    // Thin.
+    if thinning.is_some_and(|thinning| thinning.holds.is_empty()) {
+        return Verdict::Condemn(Condemn::Thinned);
+    }
     if let Some(max_age) = condition.max_age().filter(|max_age| age_ms > max_age.millis()) {
         return Verdict::Condemn(Condemn::OlderThanMaxAge { age_ms, max_age: max_age.clone() });
     }
-    if let Some(max_count) = condition.max_count().filter(|max_count| newer >= *max_count) {
-        return Verdict::Condemn(Condemn::BeyondMaxCount { place, max_count });
+    match thinning {
+        None => match condition.max_count().filter(|max_count| newer >= *max_count) {
+            Some(max_count) => Verdict::Condemn(Condemn::BeyondMaxCount { place, max_count }),
+            None => Verdict::Keep(Keep::WithinCondition { age_ms, place }),
+        },
+        Some(Thinning { holds, newer }) => match condition.max_count().filter(|max_count| newer >= *max_count) {
+            Some(max_count) => {
+                Verdict::Condemn(Condemn::HeldBeyondMaxCount { place: newer.saturating_add(1), max_count })
+            }
+            None => Verdict::Keep(Keep::Rules(holds.clone())),
+        },
     }
-    Verdict::Keep(Keep::WithinCondition { age_ms, place })
 }
 
 /// The rule for one that is not good and than which `newer` good ones are newer.
-fn judge_failed(condition: &Condition, newer: u32, age_ms: i64) -> Verdict {
+fn judge_failed(condition: &Condition, newer: u32, thinning: Option<Thinning<'_>>, age_ms: i64) -> Verdict {
     let keep = |until| Verdict::Keep(Keep::FailedButRecent { age_ms, until });
     if newer == 0 {
         return keep(Until::NewerGood);
     }
-    match (condition.max_age(), condition.max_count()) {
-        (Some(max_age), _) if age_ms > max_age.millis() => {
+    if let Some(min_age) = younger(condition, age_ms) {
+        return keep(Until::MinAge(min_age.clone()));
+    }
+    let finest = thinning.map(|thinning| thinning.holds.first());
+    if let Some(None) = finest {
+        return Verdict::Condemn(Condemn::FailedAndThinned);
+    }
+    match (condition.max_age(), condition.max_count(), finest.flatten()) {
+        (Some(max_age), _, _) if age_ms > max_age.millis() => {
             Verdict::Condemn(Condemn::FailedAndOld { age_ms, max_age: max_age.clone() })
         }
-        (Some(max_age), _) => keep(Until::MaxAge(max_age.clone())),
-        (None, Some(max_count)) if newer >= max_count => {
-            Verdict::Condemn(Condemn::FailedAndReplaced { newer, max_count })
+        (Some(max_age), _, None) => keep(Until::MaxAge(max_age.clone())),
+        (None, Some(max_count), hold) => {
+            let newer = thinning.map_or(newer, |thinning| thinning.newer);
+            match hold {
+                _ if newer >= max_count => Verdict::Condemn(Condemn::FailedAndReplaced { newer, max_count }),
+                Some(hold) => keep(Until::Rule(hold.clone())),
+                None => keep(Until::MaxCount { newer, max_count }),
+            }
         }
-        (None, Some(max_count)) => keep(Until::MaxCount { newer, max_count }),
-        // A condition has a maximum; were there none, nothing would go.
-        (None, None) => keep(Until::NewerGood),
+        (_, _, Some(hold)) => keep(Until::Rule(hold.clone())),
+        // A condition has a maximum or a keep rule; were there neither, nothing would go.
+        (None, None, None) => keep(Until::NewerGood),
     }
+}
+
+fn younger(condition: &Condition, age_ms: i64) -> Option<&Span> {
+    condition.min_age().filter(|min_age| age_ms < min_age.millis())
 }
 
 fn count(same: &[usize]) -> u32 {

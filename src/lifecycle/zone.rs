@@ -139,6 +139,8 @@ impl PartialEq for Zone {
     }
 }
 
+impl Eq for Zone {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,8 @@ use std::fmt::Debug;
 use std::sync::{Arc, Weak};
 
 use crate::lifecycle::date_format::DateFormat;
-use crate::lifecycle::policy::{CatchUp, CreationRule, DeletionRule, Notification, Pace, Policy};
+use crate::lifecycle::policy::{CatchUp, Condition, CreationRule, DeletionRule, Notification, Pace, Policy};
+use crate::lifecycle::time::Span;
 
 /// What policies in force share, also from one load to the next. What nobody uses any more is let go.
 #[derive(Debug, Default)]
@@ -30,11 +31,8 @@ impl Shared {
             self.creations.share(format!("{} {}", pace_text(&rule.pace), rule.partial), rule);
         }
         if let Some(rule) = &mut policy.deletion {
-            let condition = &rule.condition;
-            let age = condition.max_age().map(|age| age.written());
-            let text =
-                format!("{} {age:?} {:?} {}", pace_text(&rule.pace), condition.max_count(), condition.min_count());
-            self.deletions.share(text, rule);
+            let DeletionRule { pace, condition, guards } = &**rule;
+            self.deletions.share(format!("{} {} {guards:?}", pace_text(pace), condition_text(condition)), rule);
         }
         let format = &mut policy.date_format;
         self.date_formats.share(format!("{} {}", format.zone().name(), format.pattern()), format);
@@ -56,6 +54,14 @@ fn pace_text(pace: &Pace) -> String {
         CatchUp::Never => "never",
     };
     format!("{schedule}, {time_limit}, {catch_up}, {on_overlap:?}, {retry_count}")
+}
+
+/// Everything of a condition, in words that differ where it does.
+fn condition_text(condition: &Condition) -> String {
+    let max_age = condition.max_age().map(Span::written);
+    let min_age = condition.min_age().map(Span::written);
+    let keep = condition.keep().map_or_else(String::new, ToString::to_string);
+    format!("{max_age:?} {:?} {} {min_age:?} {keep}", condition.max_count(), condition.min_count())
 }
 
 /// Parts of one kind by a text that says all of them.

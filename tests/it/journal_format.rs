@@ -17,9 +17,10 @@ use snapkeep::journal::{
 };
 use snapkeep::lifecycle::creation::Creation;
 use snapkeep::lifecycle::deletion::Deletion;
+use snapkeep::lifecycle::keep_rules::Every;
 use snapkeep::lifecycle::plan::{Entry, Held, Plan, Sight, Target};
 use snapkeep::lifecycle::policy::Revision;
-use snapkeep::lifecycle::retention::{Condemn, Keep, Until, Verdict, Whose};
+use snapkeep::lifecycle::retention::{Condemn, Hold, Keep, Until, Verdict, Whose};
 use snapkeep::lifecycle::snapshot::{SnapshotName, Status};
 use snapkeep::lifecycle::time::{Moment, Span, Timestamp, Wait};
 use snapkeep::lifecycle::trust::{Doubt, DoubtCause, Trust};
@@ -433,11 +434,15 @@ fn a_plan_is_kept_with_its_reasons_and_what_became_of_it() {
     let target = |id: &str| Target { name: format!("u0-{id}").into(), id: id.into(), taken_at: Some(at(5)) };
     let week = || Span::parse("7d").expect("a span");
     let recent = |until| Verdict::Keep(Keep::FailedButRecent { age_ms: 5, until });
+    let every = Every::ALL.into_iter().map(|every| Hold::Place { every, place: 3, count: 7 });
     let verdicts = [
         Verdict::Condemn(Condemn::OlderThanMaxAge { age_ms: 604_800_001, max_age: week() }),
         Verdict::Condemn(Condemn::BeyondMaxCount { place: 8, max_count: 7 }),
         Verdict::Condemn(Condemn::FailedAndOld { age_ms: 604_800_001, max_age: week() }),
         Verdict::Condemn(Condemn::FailedAndReplaced { newer: 7, max_count: 7 }),
+        Verdict::Condemn(Condemn::Thinned),
+        Verdict::Condemn(Condemn::HeldBeyondMaxCount { place: 8, max_count: 7 }),
+        Verdict::Condemn(Condemn::FailedAndThinned),
         Verdict::Keep(Keep::Foreign(Whose::Nobody)),
         Verdict::Keep(Keep::Foreign(Whose::AnotherInstallation)),
         Verdict::Keep(Keep::Foreign(Whose::AnotherPolicy)),
@@ -458,6 +463,11 @@ fn a_plan_is_kept_with_its_reasons_and_what_became_of_it() {
         recent(Until::MaxAge(week())),
         recent(Until::NewerGood),
         recent(Until::MaxCount { newer: 1, max_count: 7 }),
+        recent(Until::MinAge(week())),
+        recent(Until::Rule(Hold::Oldest { every: Every::Quarter, filled: 1, count: 4 })),
+        Verdict::Keep(Keep::YoungerThanMinAge { age_ms: 5, min_age: week() }),
+        Verdict::Keep(Keep::Rules(every.chain([Hold::Within(week())]).collect())),
+        Verdict::Keep(Keep::Rules([Hold::Oldest { every: Every::Year, filled: 1, count: 3 }].into())),
     ];
     let entries = |verdicts: &[Verdict]| {
         let entry = |(n, verdict): (usize, &Verdict)| Entry {
@@ -483,7 +493,7 @@ fn a_plan_is_kept_with_its_reasons_and_what_became_of_it() {
 
     // Nothing condemned: the counts stay, the lines do not.
     let idle =
-        Plan { made_at: at(200), own: 9, entries: entries(&verdicts[4..15]), held: Vec::new(), clock: sight(200) };
+        Plan { made_at: at(200), own: 9, entries: entries(&verdicts[7..18]), held: Vec::new(), clock: sight(200) };
     journal.commit(&[Change::Begin(run("d2", 200)), planned(2, "d2", &idle)]).expect("committed");
     let record = reader.latest_plan("u0").expect("read").expect("there");
     let Plan { made_at, own, entries, held, .. } = record.plan;

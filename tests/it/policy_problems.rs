@@ -129,6 +129,38 @@ fn all_problems_of_a_file_come_at_once_each_at_its_place() {
 }
 
 #[test]
+fn keep_rules_count_in_the_zone_of_creation_else_of_deletion_else_in_utc() {
+    let cron = |zone: &str| match zone {
+        "" => "schedule.interval.every = \"1h\"\n".to_string(),
+        "-" => "schedule.cron.expression = \"0 2 * * *\"\n".to_string(),
+        _ => format!("schedule.cron.expression = \"0 2 * * *\"\nschedule.cron.timezone = \"{zone}\"\n"),
+    };
+    for (creation, deletion, own, expected) in [
+        ("", "", "", "UTC"),
+        ("-", "Asia/Tokyo", "", "UTC"),
+        ("", "Asia/Tokyo", "", "Asia/Tokyo"),
+        ("Europe/Berlin", "", "", "Europe/Berlin"),
+        ("Europe/Berlin", "Asia/Tokyo", "", "Europe/Berlin"),
+        ("Europe/Berlin", "none", "", "Europe/Berlin"),
+        ("Europe/Berlin", "Asia/Tokyo", "America/New_York", "America/New_York"),
+        ("Europe/Berlin", "Asia/Tokyo", "UTC", "UTC"),
+    ] {
+        let deletion = if deletion == "none" { String::new() } else { cron(deletion) };
+        let own = if own.is_empty() { String::new() } else { format!("timezone = \"{own}\"\n") };
+        let text = format!(
+            "[creation]\n{}[deletion]\n{deletion}[deletion.condition.keep]\ndaily = 7\nwithin = \"2d\"\n{own}\
+             [snapshot_config]\nrepository = \"local\"\npaths = [\"/srv\"]\n",
+            cron(creation)
+        );
+        let (entry, warnings) = samples_once().check_policy("x", Path::new("policies.d/x.toml"), &text).expect(&text);
+        assert_eq!(warnings, Vec::new(), "{text}");
+        let rule = entry.policy.deletion.as_ref().expect("a rule");
+        let told = rule.condition.keep().expect("keep rules").to_string();
+        assert_eq!(told, format!("daily 7, within 2d in {expected}"), "{text}");
+    }
+}
+
+#[test]
 fn a_problem_is_the_same_for_programs_as_for_people() {
     let problems = say_policy(&samples(), "x", "enable = true\n[deletion]\n");
     let problem = problems.iter().find(|problem| &*problem.message == "unknown key `enable`").expect("noted");

@@ -6,16 +6,20 @@
 //! `b`, `c` … in the order written.
 
 mod guards;
+mod keep;
 mod laws;
 
 use std::sync::Arc;
 
 use expect_test::{Expect, expect};
+use snapkeep::config::zone;
+use snapkeep::lifecycle::keep_rules::{Every, KeepRules};
 use snapkeep::lifecycle::plan::{Grounds, Held, Look, Plan};
-use snapkeep::lifecycle::policy::{BadCondition, Condition};
+use snapkeep::lifecycle::policy::{BadCondition, Condition, Limits};
 use snapkeep::lifecycle::retention::{Owner, judge};
 use snapkeep::lifecycle::snapshot::{Listing, Snapshot, Status, label};
 use snapkeep::lifecycle::time::{Moment, Span, SpanError, Timestamp};
+use snapkeep::lifecycle::zone::Zone;
 
 /// 2026-03-01T02:00:00Z.
 const NOW: Timestamp = Timestamp::from_seconds(1_772_330_400);
@@ -105,18 +109,31 @@ fn listing(written: &str) -> Vec<(String, Snapshot)> {
     all.into_iter().enumerate().map(|(index, written)| (written.clone(), read(&name(index), &written))).collect()
 }
 
-/// Reads a condition such as `max_age = 7d, min_count = 2`.
+/// Reads a condition such as `max_age = 7d, min_count = 2, daily = 7, zone = Europe/Berlin`.
 fn condition(written: &str) -> Condition {
-    let (mut max_age, mut max_count, mut min_count) = (None, None, None);
+    let mut limits = Limits::default();
+    let (mut counts, mut within, mut zone) = (Vec::new(), None, Zone::utc());
     for part in written.split(", ") {
-        match part.split_once(" = ").expect("key = value") {
-            ("max_age", value) => max_age = Some(Span::parse(value).expect(value)),
-            ("max_count", value) => max_count = Some(value.parse().expect(value)),
-            ("min_count", value) => min_count = Some(value.parse().expect(value)),
-            (key, _) => panic!("{key}?"),
+        let (key, value) = part.split_once(" = ").expect("key = value");
+        let number = || value.parse().expect(value);
+        let span = || Some(Span::parse(value).expect(value));
+        match key {
+            "max_age" => limits.max_age = span(),
+            "max_count" => limits.max_count = Some(number()),
+            "min_count" => limits.min_count = Some(number()),
+            "min_age" => limits.min_age = span(),
+            "within" => within = span(),
+            "zone" => zone = zone::load(value).expect(value),
+            _ => {
+                let every = Every::ALL.into_iter().find(|every| every.word() == key);
+                counts.push((every.unwrap_or_else(|| panic!("{key}?")), number()));
+            }
         }
     }
-    Condition::new(max_age, max_count, min_count).expect(written)
+    if !counts.is_empty() || within.is_some() {
+        limits.keep = Some(KeepRules::new(&counts, within, zone).expect(written));
+    }
+    Condition::of(limits).expect(written)
 }
 
 /// Says what becomes of each, in the order written; neighbours of one fate together.
@@ -516,6 +533,15 @@ fn every_verdict_tells_its_reason_in_a_phrase() {
         ("1d, 2d, 3d", "max_count = 2"),
         ("1d, F 196h", "max_age = 7d"),
         ("1d, 2d, F 3d", "max_count = 2"),
+        ("1d, 36h", "max_age = 7d, min_age = 2d"),
+        ("1d, F 36h", "max_age = 7d, min_age = 2d"),
+        ("1d, 2d", "daily = 7, weekly = 4, within = 48h"),
+        ("1d, 2d, 3d", "last = 2, hourly = 3, yearly = 2"),
+        ("1d, 25h, 26h", "daily = 1"),
+        ("1d, F 48h", "daily = 2"),
+        ("1d, F 25h", "daily = 2"),
+        ("1d, 2d", "daily = 7, max_count = 1"),
+        ("1d, 20d", "daily = 7, max_age = 2w"),
     ];
     let mut told = String::new();
     for (snapshots, rule) in cases {
@@ -568,6 +594,24 @@ fn every_verdict_tells_its_reason_in_a_phrase() {
             deleted: not good, older than max_age 7d (8d4h), and a good one is newer
         F 3d, max_count = 2 [failed_and_replaced]
             deleted: not good, and 2 good ones are newer, of which max_count keeps 2
+        36h, max_age = 7d, min_age = 2d [min_age]
+            kept: younger than min_age 2d (1d12h)
+        F 36h, max_age = 7d, min_age = 2d [failed_but_recent]
+            kept: not good, and younger than min_age 2d (1d12h)
+        2d, daily = 7, weekly = 4, within = 48h [keep_rules]
+            kept: daily 2 of 7, oldest while weekly has 1 of 4, within 48h
+        3d, last = 2, hourly = 3, yearly = 2 [keep_rules]
+            kept: hourly 3 of 3, oldest while yearly has 1 of 2
+        26h, daily = 1 [thinned]
+            deleted: held by no keep rule
+        F 48h, daily = 2 [failed_but_recent]
+            kept: not good, and no good one stands for its time (daily 2 of 2)
+        F 25h, daily = 2 [failed_and_thinned]
+            deleted: not good, and good ones stand for its time in every keep rule
+        2d, daily = 7, max_count = 1 [max_count]
+            deleted: number 2 of those that keep rules hold, beyond max_count 1
+        20d, daily = 7, max_age = 2w [max_age]
+            deleted: older than max_age 2w (20d)
     "#]]
     .assert_eq(&told);
 }

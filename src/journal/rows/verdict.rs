@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::retention::{Condemn, Keep, Until, Verdict, Whose};
+use crate::lifecycle::keep_rules::Every;
+use crate::lifecycle::retention::{Condemn, Hold, Keep, Until, Verdict, Whose};
 use crate::lifecycle::time::{Span, Timestamp};
 
 #[derive(Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub(super) enum KeepRow {
     FutureDated { ahead_ms: i64 },
     NewestGood,
     Minimum { place: u32, min_count: u32 },
+    YoungerThanMinAge { age_ms: i64, min_age: String },
+    Rules(Vec<HoldRow>),
     WithinCondition { age_ms: i64, place: u32 },
     Grace { since: i64, until: i64 },
     Rate { rate: u32 },
@@ -43,7 +46,29 @@ pub(super) enum WhoseRow {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+pub(super) enum HoldRow {
+    Place { every: EveryRow, place: u32, count: u32 },
+    Oldest { every: EveryRow, filled: u32, count: u32 },
+    Within(String),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum EveryRow {
+    Snapshot,
+    Hour,
+    Day,
+    Week,
+    Month,
+    Quarter,
+    Year,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum UntilRow {
+    MinAge(String),
+    Rule(HoldRow),
     MaxAge(String),
     NewerGood,
     MaxCount { newer: u32, max_count: u32 },
@@ -52,8 +77,11 @@ pub(super) enum UntilRow {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum CondemnRow {
+    Thinned,
     OlderThanMaxAge { age_ms: i64, max_age: String },
     BeyondMaxCount { place: u32, max_count: u32 },
+    HeldBeyondMaxCount { place: u32, max_count: u32 },
+    FailedAndThinned,
     FailedAndOld { age_ms: i64, max_age: String },
     FailedAndReplaced { newer: u32, max_count: u32 },
 }
@@ -75,6 +103,10 @@ pub(super) fn write(verdict: &Verdict) -> VerdictRow {
             Keep::FutureDated { ahead_ms } => KeepRow::FutureDated { ahead_ms: *ahead_ms },
             Keep::NewestGood => KeepRow::NewestGood,
             Keep::Minimum { place, min_count } => KeepRow::Minimum { place: *place, min_count: *min_count },
+            Keep::YoungerThanMinAge { age_ms, min_age } => {
+                KeepRow::YoungerThanMinAge { age_ms: *age_ms, min_age: min_age.written().to_string() }
+            }
+            Keep::Rules(holds) => KeepRow::Rules(holds.iter().map(write_hold).collect()),
             Keep::WithinCondition { age_ms, place } => KeepRow::WithinCondition { age_ms: *age_ms, place: *place },
             Keep::Grace { since, until } => KeepRow::Grace { since: since.millis(), until: until.millis() },
             Keep::Rate { rate } => KeepRow::Rate { rate: *rate },
@@ -84,6 +116,8 @@ pub(super) fn write(verdict: &Verdict) -> VerdictRow {
             Keep::FailedButRecent { age_ms, until } => KeepRow::FailedButRecent {
                 age_ms: *age_ms,
                 until: match until {
+                    Until::MinAge(min_age) => UntilRow::MinAge(min_age.written().to_string()),
+                    Until::Rule(hold) => UntilRow::Rule(write_hold(hold)),
                     Until::MaxAge(max_age) => UntilRow::MaxAge(max_age.written().to_string()),
                     Until::NewerGood => UntilRow::NewerGood,
                     Until::MaxCount { newer, max_count } => UntilRow::MaxCount { newer: *newer, max_count: *max_count },
@@ -91,12 +125,17 @@ pub(super) fn write(verdict: &Verdict) -> VerdictRow {
             },
         }),
         Verdict::Condemn(condemn) => VerdictRow::Condemn(match condemn {
+            Condemn::Thinned => CondemnRow::Thinned,
             Condemn::OlderThanMaxAge { age_ms, max_age } => {
                 CondemnRow::OlderThanMaxAge { age_ms: *age_ms, max_age: max_age.written().to_string() }
             }
             Condemn::BeyondMaxCount { place, max_count } => {
                 CondemnRow::BeyondMaxCount { place: *place, max_count: *max_count }
             }
+            Condemn::HeldBeyondMaxCount { place, max_count } => {
+                CondemnRow::HeldBeyondMaxCount { place: *place, max_count: *max_count }
+            }
+            Condemn::FailedAndThinned => CondemnRow::FailedAndThinned,
             Condemn::FailedAndOld { age_ms, max_age } => {
                 CondemnRow::FailedAndOld { age_ms: *age_ms, max_age: max_age.written().to_string() }
             }
@@ -104,6 +143,50 @@ pub(super) fn write(verdict: &Verdict) -> VerdictRow {
                 CondemnRow::FailedAndReplaced { newer: *newer, max_count: *max_count }
             }
         }),
+    }
+}
+
+fn write_hold(hold: &Hold) -> HoldRow {
+    match hold {
+        Hold::Place { every, place, count } => {
+            HoldRow::Place { every: write_every(*every), place: *place, count: *count }
+        }
+        Hold::Oldest { every, filled, count } => {
+            HoldRow::Oldest { every: write_every(*every), filled: *filled, count: *count }
+        }
+        Hold::Within(span) => HoldRow::Within(span.written().to_string()),
+    }
+}
+
+fn read_hold(row: HoldRow) -> Option<Hold> {
+    Some(match row {
+        HoldRow::Place { every, place, count } => Hold::Place { every: read_every(every), place, count },
+        HoldRow::Oldest { every, filled, count } => Hold::Oldest { every: read_every(every), filled, count },
+        HoldRow::Within(written) => Hold::Within(Span::parse(&written).ok()?),
+    })
+}
+
+fn write_every(every: Every) -> EveryRow {
+    match every {
+        Every::Snapshot => EveryRow::Snapshot,
+        Every::Hour => EveryRow::Hour,
+        Every::Day => EveryRow::Day,
+        Every::Week => EveryRow::Week,
+        Every::Month => EveryRow::Month,
+        Every::Quarter => EveryRow::Quarter,
+        Every::Year => EveryRow::Year,
+    }
+}
+
+fn read_every(row: EveryRow) -> Every {
+    match row {
+        EveryRow::Snapshot => Every::Snapshot,
+        EveryRow::Hour => Every::Hour,
+        EveryRow::Day => Every::Day,
+        EveryRow::Week => Every::Week,
+        EveryRow::Month => Every::Month,
+        EveryRow::Quarter => Every::Quarter,
+        EveryRow::Year => Every::Year,
     }
 }
 
@@ -125,6 +208,10 @@ pub(super) fn read(row: VerdictRow) -> Option<Verdict> {
             KeepRow::FutureDated { ahead_ms } => Keep::FutureDated { ahead_ms },
             KeepRow::NewestGood => Keep::NewestGood,
             KeepRow::Minimum { place, min_count } => Keep::Minimum { place, min_count },
+            KeepRow::YoungerThanMinAge { age_ms, min_age } => {
+                Keep::YoungerThanMinAge { age_ms, min_age: span(min_age)? }
+            }
+            KeepRow::Rules(holds) => Keep::Rules(holds.into_iter().map(read_hold).collect::<Option<_>>()?),
             KeepRow::WithinCondition { age_ms, place } => Keep::WithinCondition { age_ms, place },
             KeepRow::Grace { since, until } => {
                 Keep::Grace { since: Timestamp::from_millis(since), until: Timestamp::from_millis(until) }
@@ -136,6 +223,8 @@ pub(super) fn read(row: VerdictRow) -> Option<Verdict> {
             KeepRow::FailedButRecent { age_ms, until } => Keep::FailedButRecent {
                 age_ms,
                 until: match until {
+                    UntilRow::MinAge(min_age) => Until::MinAge(span(min_age)?),
+                    UntilRow::Rule(hold) => Until::Rule(read_hold(hold)?),
                     UntilRow::MaxAge(max_age) => Until::MaxAge(span(max_age)?),
                     UntilRow::NewerGood => Until::NewerGood,
                     UntilRow::MaxCount { newer, max_count } => Until::MaxCount { newer, max_count },
@@ -143,10 +232,13 @@ pub(super) fn read(row: VerdictRow) -> Option<Verdict> {
             },
         }),
         VerdictRow::Condemn(condemn) => Verdict::Condemn(match condemn {
+            CondemnRow::Thinned => Condemn::Thinned,
             CondemnRow::OlderThanMaxAge { age_ms, max_age } => {
                 Condemn::OlderThanMaxAge { age_ms, max_age: span(max_age)? }
             }
             CondemnRow::BeyondMaxCount { place, max_count } => Condemn::BeyondMaxCount { place, max_count },
+            CondemnRow::HeldBeyondMaxCount { place, max_count } => Condemn::HeldBeyondMaxCount { place, max_count },
+            CondemnRow::FailedAndThinned => Condemn::FailedAndThinned,
             CondemnRow::FailedAndOld { age_ms, max_age } => Condemn::FailedAndOld { age_ms, max_age: span(max_age)? },
             CondemnRow::FailedAndReplaced { newer, max_count } => Condemn::FailedAndReplaced { newer, max_count },
         }),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Condemn, Keep, Until, Verdict, Whose};
+use super::{Condemn, Hold, Keep, Until, Verdict, Whose};
 use crate::lifecycle::time::format_millis;
 
 impl Verdict {
@@ -18,6 +18,8 @@ impl Verdict {
                 Keep::FutureDated { .. } => "future_dated",
                 Keep::NewestGood => "newest_good",
                 Keep::Minimum { .. } => "min_count",
+                Keep::YoungerThanMinAge { .. } => "min_age",
+                Keep::Rules(_) => "keep_rules",
                 Keep::WithinCondition { .. } => "within_condition",
                 Keep::Grace { .. } => "grace",
                 Keep::Rate { .. } => "rate",
@@ -27,8 +29,10 @@ impl Verdict {
                 Keep::FailedButRecent { .. } => "failed_but_recent",
             },
             Verdict::Condemn(condemn) => match condemn {
+                Condemn::Thinned => "thinned",
                 Condemn::OlderThanMaxAge { .. } => "max_age",
-                Condemn::BeyondMaxCount { .. } => "max_count",
+                Condemn::BeyondMaxCount { .. } | Condemn::HeldBeyondMaxCount { .. } => "max_count",
+                Condemn::FailedAndThinned => "failed_and_thinned",
                 Condemn::FailedAndOld { .. } => "failed_and_old",
                 Condemn::FailedAndReplaced { .. } => "failed_and_replaced",
             },
@@ -59,6 +63,16 @@ impl fmt::Display for Keep {
             Keep::Minimum { place, min_count } => {
                 write!(f, "number {place} of the newest good ones, of which min_count keeps {min_count}")
             }
+            Keep::YoungerThanMinAge { age_ms, min_age } => {
+                write!(f, "younger than min_age {min_age} ({})", coarse(*age_ms))
+            }
+            Keep::Rules(holds) => {
+                for (index, hold) in holds.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { ", " };
+                    write!(f, "{comma}{hold}")?;
+                }
+                Ok(())
+            }
             Keep::WithinCondition { age_ms, place } => {
                 write!(f, "{} old and number {place} of the newest good ones", coarse(*age_ms))
             }
@@ -75,11 +89,27 @@ impl fmt::Display for Keep {
                 Until::MaxAge(max_age) => {
                     write!(f, "not good, and not older than max_age {max_age} ({})", coarse(*age_ms))
                 }
+                Until::MinAge(min_age) => {
+                    write!(f, "not good, and younger than min_age {min_age} ({})", coarse(*age_ms))
+                }
+                Until::Rule(hold) => write!(f, "not good, and no good one stands for its time ({hold})"),
                 Until::NewerGood => f.write_str("not good, and no good one is newer"),
                 Until::MaxCount { newer, max_count } => {
                     write!(f, "not good, and fewer good ones than max_count {max_count} are newer ({newer})")
                 }
             },
+        }
+    }
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Hold::Place { every, place, count } => write!(f, "{} {place} of {count}", every.word()),
+            Hold::Oldest { every, filled, count } => {
+                write!(f, "oldest while {} has {filled} of {count}", every.word())
+            }
+            Hold::Within(span) => write!(f, "within {span}"),
         }
     }
 }
@@ -98,12 +128,17 @@ impl fmt::Display for Whose {
 impl fmt::Display for Condemn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Condemn::Thinned => f.write_str("held by no keep rule"),
             Condemn::OlderThanMaxAge { age_ms, max_age } => {
                 write!(f, "older than max_age {max_age} ({})", coarse(*age_ms))
             }
             Condemn::BeyondMaxCount { place, max_count } => {
                 write!(f, "number {place} of the newest good ones, beyond max_count {max_count}")
             }
+            Condemn::HeldBeyondMaxCount { place, max_count } => {
+                write!(f, "number {place} of those that keep rules hold, beyond max_count {max_count}")
+            }
+            Condemn::FailedAndThinned => f.write_str("not good, and good ones stand for its time in every keep rule"),
             Condemn::FailedAndOld { age_ms, max_age } => {
                 write!(f, "not good, older than max_age {max_age} ({}), and a good one is newer", coarse(*age_ms))
             }
