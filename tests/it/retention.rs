@@ -7,6 +7,7 @@
 
 mod guards;
 mod keep;
+mod keep_laws;
 mod laws;
 
 use std::sync::Arc;
