@@ -21,6 +21,7 @@ mod keys;
 mod machines;
 mod operations;
 mod peers_chunks;
+mod peers_forget;
 mod peers_restic;
 mod policy_problems;
 mod process_host;

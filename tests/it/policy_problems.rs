@@ -129,6 +129,22 @@ fn all_problems_of_a_file_come_at_once_each_at_its_place() {
 }
 
 #[test]
+fn what_the_page_about_retention_tells_people_to_write_is_a_condition() {
+    let page = fs::read_to_string(root("docs/retention.md")).expect("a page");
+    let blocks: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 3);
+    for (number, block) in blocks.into_iter().enumerate() {
+        let text = format!(
+            "creation.schedule.cron.expression = \"0 * * * *\"\n\
+             snapshot_config = {{ repository = \"local\", paths = [\"/srv\"] }}\n{block}"
+        );
+        let said: Vec<String> = say_policy(&samples_once(), "x", &text).iter().map(ToString::to_string).collect();
+        // The first shows every key there is.
+        assert!(said.is_empty() || number == 0 && said.iter().all(|said| said.contains("warning: ")), "{said:#?}");
+    }
+}
+
+#[test]
 fn keep_rules_count_in_the_zone_of_creation_else_of_deletion_else_in_utc() {
     let cron = |zone: &str| match zone {
         "" => "schedule.interval.every = \"1h\"\n".to_string(),
