@@ -29,7 +29,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 pub use keep::Hold;
 
-use self::keep::Holds;
+use self::keep::{Held, Marks};
 use super::policy::Condition;
 use super::snapshot::{Snapshot, Status, label};
 use super::time::{Span, Timestamp};
@@ -158,8 +158,9 @@ pub enum Whose {
 pub enum Until {
     /// It is younger than `min_age`.
     MinAge(Span),
-    /// A keep rule would hold a good one of its age: this one, the finest of them.
-    Rule(Hold),
+    /// A keep rule would hold a good one of its age: this one, the finest of them. Boxed, as most verdicts
+    /// have none.
+    Rule(Box<Hold>),
     /// It is not older than `max_age`.
     MaxAge(Span),
     /// There is no newer good one.
@@ -310,15 +311,16 @@ pub(super) struct Series<'a> {
     /// The times of the good ones that count, newest first.
     good: Vec<Timestamp>,
     /// What the keep rules make of it, where there are any.
-    thinned: Option<Thinned>,
+    thinned: Option<Thinned<'a>>,
     /// How many ids are ours.
     own: u32,
 }
 
 /// What the keep rules make of a listing.
-struct Thinned {
+struct Thinned<'a> {
+    held: Held<'a>,
     /// What holds each good one that counts, and would hold each other one of ours were it good.
-    holds: Vec<Holds>,
+    marks: Vec<Marks>,
     /// For each number of good ones, how many of that many newest are held or protected by `min_count`.
     left: Vec<u32>,
 }
@@ -326,7 +328,8 @@ struct Thinned {
 /// What the keep rules make of one snapshot.
 #[derive(Clone, Copy)]
 struct Thinning<'a> {
-    holds: &'a Holds,
+    held: &'a Held<'a>,
+    marks: Marks,
     /// How many newer ones are held or protected by `min_count`.
     newer: u32,
 }
@@ -397,18 +400,18 @@ impl<'a> Series<'a> {
         let thinned = condition.keep().map(|rules| {
             others.sort_unstable_by(|(at, _), (other_at, _)| other_at.cmp(at));
             let others_at: Vec<Timestamp> = others.iter().map(|(at, _)| *at).collect();
-            let (good_holds, others_holds) = keep::thin(rules, &good, &others_at);
+            let held = keep::thin(rules, &good, &others_at);
             let mut left = vec![0];
             let mut count = 0;
-            for (place, holds) in (0..).zip(&good_holds) {
-                count += u32::from(!holds.is_empty() || place < condition.min_count());
+            for (place, marks) in (0..).zip(&held.good) {
+                count += u32::from(marks.is_held() || place < condition.min_count());
                 left.push(count);
             }
-            let mut holds = vec![Holds::default(); snapshots.len()];
-            for ((_, index), held) in order.iter().zip(good_holds).chain(others.iter().zip(others_holds)) {
-                holds[*index] = held;
+            let mut marks = vec![Marks::default(); snapshots.len()];
+            for ((_, index), own) in order.iter().zip(&held.good).chain(others.iter().zip(&held.others)) {
+                marks[*index] = *own;
             }
-            Thinned { holds, left }
+            Thinned { held, marks, left }
         });
         Series { condition, snapshots, now, whose, entries, newer, good, thinned, own }
     }
@@ -494,7 +497,7 @@ impl<'a> Series<'a> {
     /// newer.
     fn thinning(&self, index: usize, newer: u32) -> Option<Thinning<'_>> {
         let thinned = self.thinned.as_ref()?;
-        Some(Thinning { holds: &thinned.holds[index], newer: thinned.left[newer as usize] })
+        Some(Thinning { held: &thinned.held, marks: thinned.marks[index], newer: thinned.left[newer as usize] })
     }
 }
 
@@ -512,7 +515,7 @@ fn judge_good(condition: &Condition, newer: u32, thinning: Option<Thinning<'_>>,
         return Verdict::Keep(Keep::YoungerThanMinAge { age_ms, min_age: min_age.clone() });
     }
     // Thin.
-    if thinning.is_some_and(|thinning| thinning.holds.is_empty()) {
+    if thinning.is_some_and(|thinning| !thinning.marks.is_held()) {
         return Verdict::Condemn(Condemn::Thinned);
     }
     if let Some(max_age) = condition.max_age().filter(|max_age| age_ms > max_age.millis()) {
@@ -523,11 +526,11 @@ fn judge_good(condition: &Condition, newer: u32, thinning: Option<Thinning<'_>>,
             Some(max_count) => Verdict::Condemn(Condemn::BeyondMaxCount { place, max_count }),
             None => Verdict::Keep(Keep::WithinCondition { age_ms, place }),
         },
-        Some(Thinning { holds, newer }) => match condition.max_count().filter(|max_count| newer >= *max_count) {
+        Some(Thinning { held, marks, newer }) => match condition.max_count().filter(|max_count| newer >= *max_count) {
             Some(max_count) => {
                 Verdict::Condemn(Condemn::HeldBeyondMaxCount { place: newer.saturating_add(1), max_count })
             }
-            None => Verdict::Keep(Keep::Rules(holds.clone())),
+            None => Verdict::Keep(Keep::Rules(held.holds(marks))),
         },
     }
 }
@@ -541,26 +544,25 @@ fn judge_failed(condition: &Condition, newer: u32, thinning: Option<Thinning<'_>
     if let Some(min_age) = younger(condition, age_ms) {
         return keep(Until::MinAge(min_age.clone()));
     }
-    let finest = thinning.map(|thinning| thinning.holds.first());
+    let finest = thinning.map(|thinning| thinning.held.finest(thinning.marks));
     if let Some(None) = finest {
         return Verdict::Condemn(Condemn::FailedAndThinned);
     }
-    match (condition.max_age(), condition.max_count(), finest.flatten()) {
-        (Some(max_age), _, _) if age_ms > max_age.millis() => {
+    let until_thinned = finest.flatten().map(|hold| Until::Rule(Box::new(hold)));
+    match (condition.max_age(), condition.max_count()) {
+        (Some(max_age), _) if age_ms > max_age.millis() => {
             Verdict::Condemn(Condemn::FailedAndOld { age_ms, max_age: max_age.clone() })
         }
-        (Some(max_age), _, None) => keep(Until::MaxAge(max_age.clone())),
-        (None, Some(max_count), hold) => {
+        (Some(max_age), _) => keep(until_thinned.unwrap_or_else(|| Until::MaxAge(max_age.clone()))),
+        (None, Some(max_count)) => {
             let newer = thinning.map_or(newer, |thinning| thinning.newer);
-            match hold {
-                _ if newer >= max_count => Verdict::Condemn(Condemn::FailedAndReplaced { newer, max_count }),
-                Some(hold) => keep(Until::Rule(hold.clone())),
-                None => keep(Until::MaxCount { newer, max_count }),
+            if newer >= max_count {
+                return Verdict::Condemn(Condemn::FailedAndReplaced { newer, max_count });
             }
+            keep(until_thinned.unwrap_or(Until::MaxCount { newer, max_count }))
         }
-        (_, _, Some(hold)) => keep(Until::Rule(hold.clone())),
         // A condition has a maximum or a keep rule; were there neither, nothing would go.
-        (None, None, None) => keep(Until::NewerGood),
+        (None, None) => keep(until_thinned.unwrap_or(Until::NewerGood)),
     }
 }
 

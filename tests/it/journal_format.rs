@@ -464,7 +464,7 @@ fn a_plan_is_kept_with_its_reasons_and_what_became_of_it() {
         recent(Until::NewerGood),
         recent(Until::MaxCount { newer: 1, max_count: 7 }),
         recent(Until::MinAge(week())),
-        recent(Until::Rule(Hold::Oldest { every: Every::Quarter, filled: 1, count: 4 })),
+        recent(Until::Rule(Hold::Oldest { every: Every::Quarter, filled: 1, count: 4 }.into())),
         Verdict::Keep(Keep::YoungerThanMinAge { age_ms: 5, min_age: week() }),
         Verdict::Keep(Keep::Rules(every.chain([Hold::Within(week())]).collect())),
         Verdict::Keep(Keep::Rules([Hold::Oldest { every: Every::Year, filled: 1, count: 3 }].into())),

@@ -224,7 +224,7 @@ pub(super) fn read(row: VerdictRow) -> Option<Verdict> {
                 age_ms,
                 until: match until {
                     UntilRow::MinAge(min_age) => Until::MinAge(span(min_age)?),
-                    UntilRow::Rule(hold) => Until::Rule(read_hold(hold)?),
+                    UntilRow::Rule(hold) => Until::Rule(Box::new(read_hold(hold)?)),
                     UntilRow::MaxAge(max_age) => Until::MaxAge(span(max_age)?),
                     UntilRow::NewerGood => Until::NewerGood,
                     UntilRow::MaxCount { newer, max_count } => Until::MaxCount { newer, max_count },

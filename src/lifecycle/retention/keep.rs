@@ -56,39 +56,97 @@ pub enum Hold {
     Within(Span),
 }
 
-/// All rules that hold one snapshot, from fine to coarse; none when it is thinned. Most of a long
-/// listing have none, which takes no memory beside its own.
-pub(super) type Holds = Box<[Hold]>;
+/// What the rules hold of a listing. Told in marks and not in holds, which are only for showing: there may
+/// be a hundred thousand.
+pub(super) struct Held<'a> {
+    rules: &'a KeepRules,
+    rungs: Vec<Rung>,
+    marks: Vec<Mark>,
+    /// Where the marks of each good one lie.
+    pub good: Vec<Marks>,
+    /// Where the marks of each other one lie.
+    pub others: Vec<Marks>,
+}
+
+/// Where the marks of one snapshot lie among all; nowhere when no rule holds it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Marks {
+    from: u32,
+    until: u32,
+}
+
+/// That a rule holds a snapshot. A rung is told by its place on the ladder.
+#[derive(Clone, Copy)]
+enum Mark {
+    Place { rung: u8, place: u32 },
+    Oldest { rung: u8 },
+    Within,
+}
+
+impl Marks {
+    /// Whether any rule holds it.
+    pub fn is_held(self) -> bool {
+        self.from < self.until
+    }
+}
+
+impl Held<'_> {
+    /// Returns the holds that are marked, from fine to coarse.
+    pub fn holds(&self, marks: Marks) -> Box<[Hold]> {
+        let marked = self.marks.get(marks.from as usize..marks.until as usize).unwrap_or_default();
+        marked.iter().filter_map(|mark| self.hold(*mark)).collect()
+    }
+
+    /// Returns the finest of them.
+    pub fn finest(&self, marks: Marks) -> Option<Hold> {
+        let marked = self.marks.get(marks.from as usize..marks.until as usize)?;
+        self.hold(*marked.first()?)
+    }
+
+    fn hold(&self, mark: Mark) -> Option<Hold> {
+        Some(match mark {
+            Mark::Place { rung, place } => {
+                let Rung { every, count, .. } = *self.rungs.get(usize::from(rung))?;
+                Hold::Place { every, place, count }
+            }
+            Mark::Oldest { rung } => {
+                let Rung { every, filled, count, .. } = *self.rungs.get(usize::from(rung))?;
+                Hold::Oldest { every, filled, count }
+            }
+            Mark::Within => Hold::Within(self.rules.within()?.clone()),
+        })
+    }
+}
 
 /// Returns what holds each of `good`, and what would hold each of `others` were it good. Both are
 /// sorted, newest first. Of a good and another one of the same time the good one counts as older.
-pub(super) fn thin(rules: &KeepRules, good: &[Timestamp], others: &[Timestamp]) -> (Vec<Holds>, Vec<Holds>) {
+pub(super) fn thin<'a>(rules: &'a KeepRules, good: &[Timestamp], others: &[Timestamp]) -> Held<'a> {
     let mut ladder = Ladder::new(rules, good.first().copied());
     let mut others_left = others.iter().copied().peekable();
-    let mut held = Vec::with_capacity(good.len());
-    let mut others_held = Vec::with_capacity(others.len());
+    let mut good_marks = Vec::with_capacity(good.len());
+    let mut others_marks = Vec::with_capacity(others.len());
     for at in good {
         while let Some(other) = others_left.next_if(|other| other >= at) {
-            others_held.push(ladder.holds(other, false));
+            others_marks.push(ladder.mark(other, false));
         }
-        held.push(ladder.holds(*at, true));
+        good_marks.push(ladder.mark(*at, true));
     }
-    others_held.extend(others_left.map(|other| ladder.holds(other, false)));
-    if let Some(oldest) = held.last_mut() {
-        ladder.hold_oldest(oldest);
+    others_marks.extend(others_left.map(|other| ladder.mark(other, false)));
+    if let Some(oldest) = good_marks.last_mut() {
+        *oldest = ladder.mark_oldest(*oldest);
     }
-    (held, others_held)
+    Held { rules, rungs: ladder.rungs, marks: ladder.marks, good: good_marks, others: others_marks }
 }
 
 /// The rules on the way from the newest snapshot to the oldest.
 struct Ladder<'a> {
-    rules: &'a KeepRules,
     rungs: Vec<Rung>,
     /// How many rungs have buckets left. Once there are none, dates need not be known.
     open: usize,
     /// After which everything is within the span.
-    within_after: Option<(Timestamp, &'a Span)>,
+    within_after: Option<Timestamp>,
     calendar: Calendar<'a>,
+    marks: Vec<Mark>,
 }
 
 /// One rule that counts.
@@ -108,28 +166,30 @@ impl<'a> Ladder<'a> {
     fn new(rules: &'a KeepRules, newest: Option<Timestamp>) -> Ladder<'a> {
         let rungs: Vec<Rung> =
             rules.counts().map(|(every, count)| Rung { every, count, filled: 0, last: None }).collect();
-        let within = newest.zip(rules.within());
         Ladder {
-            rules,
             open: rungs.len(),
             rungs,
-            within_after: within.map(|(newest, within)| (newest.plus(-within.millis()), within)),
+            within_after: newest.zip(rules.within()).map(|(newest, within)| newest.plus(-within.millis())),
             calendar: Calendar::new(rules.zone()),
+            marks: Vec::new(),
         }
     }
 
-    /// Returns what holds a snapshot taken `at`, no newer than those before it; with `takes` it then
+    /// Marks what holds a snapshot taken `at`, no newer than those before it; with `takes` it then
     /// stands for its buckets.
-    fn holds(&mut self, at: Timestamp, takes: bool) -> Holds {
-        let mut holds = Vec::new();
+    fn mark(&mut self, at: Timestamp, takes: bool) -> Marks {
+        let from = self.end();
         if self.open > 0 {
             self.calendar.turn_to(at);
-            for rung in self.rungs.iter_mut().filter(|rung| rung.filled < rung.count) {
+            for (index, rung) in (0..).zip(&mut self.rungs) {
+                if rung.filled == rung.count {
+                    continue;
+                }
                 let bucket = self.calendar.bucket(rung.every);
                 if !rung.last.is_none_or(|last| rung.every.begins(bucket, last)) {
                     continue;
                 }
-                holds.push(Hold::Place { every: rung.every, place: rung.filled + 1, count: rung.count });
+                self.marks.push(Mark::Place { rung: index, place: rung.filled + 1 });
                 if takes {
                     rung.filled += 1;
                     rung.last = Some(bucket);
@@ -137,30 +197,31 @@ impl<'a> Ladder<'a> {
                 }
             }
         }
-        if let Some((after, within)) = self.within_after
-            && at > after
-        {
-            holds.push(Hold::Within(within.clone()));
+        if self.within_after.is_some_and(|after| at > after) {
+            self.marks.push(Mark::Within);
         }
-        holds.into()
+        Marks { from, until: self.end() }
     }
 
-    /// Lets every rule that has buckets left hold the oldest too, whose own holds are `holds`.
-    fn hold_oldest(&self, holds: &mut Holds) {
-        let mut all = Vec::new();
-        for rung in &self.rungs {
-            let own = holds.iter().find(|hold| matches!(hold, Hold::Place { every, .. } if *every == rung.every));
-            match own {
-                Some(own) => all.push(own.clone()),
-                None if rung.filled < rung.count => {
-                    all.push(Hold::Oldest { every: rung.every, filled: rung.filled, count: rung.count });
-                }
+    /// Lets every rule that has buckets left hold the oldest too, which has these marks.
+    fn mark_oldest(&mut self, marks: Marks) -> Marks {
+        let own = self.marks.get(marks.from as usize..marks.until as usize).unwrap_or_default().to_vec();
+        let from = self.end();
+        for (index, rung) in (0..).zip(&self.rungs) {
+            let place = own.iter().find(|mark| matches!(mark, Mark::Place { rung, .. } if *rung == index));
+            match place {
+                Some(place) => self.marks.push(*place),
+                None if rung.filled < rung.count => self.marks.push(Mark::Oldest { rung: index }),
                 None => {}
             }
         }
-        let within = self.rules.within().filter(|_| holds.iter().any(|hold| matches!(hold, Hold::Within(_))));
-        all.extend(within.map(|within| Hold::Within(within.clone())));
-        *holds = all.into();
+        self.marks.extend(own.iter().filter(|mark| matches!(mark, Mark::Within)));
+        Marks { from, until: self.end() }
+    }
+
+    /// No listing that fits into memory has marks beyond this range.
+    fn end(&self) -> u32 {
+        u32::try_from(self.marks.len()).unwrap_or(u32::MAX)
     }
 }
 

@@ -298,7 +298,7 @@ fn oracle(case: &Case, zone: chrono_tz::Tz) -> Vec<Verdict> {
             }
             (true, _, _, Some(holds), ..) => Some(Verdict::Keep(Keep::Rules(holds.into()))),
             (true, newer, ..) => Some(Verdict::Keep(Keep::WithinCondition { age_ms, place: newer + 1 })),
-            (false, _, _, Some(holds), ..) => until(Until::Rule(holds[0].clone())),
+            (false, _, _, Some(holds), ..) => until(Until::Rule(holds[0].clone().into())),
             (false, ..) => match (&limits.max_age, limits.max_count) {
                 (Some(max_age), _) => until(Until::MaxAge(max_age.clone())),
                 (None, Some(max_count)) => until(Until::MaxCount { newer: places, max_count }),
