@@ -230,7 +230,7 @@ impl Condition {
     }
 }
 
-/// As it is written, on one line: `max_age 30d, max_count 10, min_count 1`.
+/// As it is written, on one line: `max_age 30d, max_count 10, min_count 1, keep daily 7 weekly 4`.
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(max_age) = &self.max_age {
@@ -239,7 +239,16 @@ impl fmt::Display for Condition {
         if let Some(max_count) = self.max_count {
             write!(f, "max_count {max_count}, ")?;
         }
-        write!(f, "min_count {}", self.min_count)
+        write!(f, "min_count {}", self.min_count)?;
+        if let Some(min_age) = &self.min_age {
+            write!(f, ", min_age {min_age}")?;
+        }
+        let Some(keep) = &self.keep else { return Ok(()) };
+        write!(f, ", keep")?;
+        for (every, count) in keep.counts() {
+            write!(f, " {} {count}", every.word())?;
+        }
+        keep.within().map_or(Ok(()), |within| write!(f, " within {within}"))
     }
 }
 

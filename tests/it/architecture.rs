@@ -277,7 +277,7 @@ fn functions() -> BTreeSet<String> {
 fn every_guard_has_a_chapter_that_names_tests_that_exist() {
     let page = fs::read_to_string(root().join("docs/guards.md")).expect("docs/guards.md");
     let tests = functions();
-    for number in (1..=15).filter(|number| *number != 13) {
+    for number in 1..=15 {
         let chapter = page.split(&format!("### G{number} ")).nth(1).unwrap_or_else(|| panic!("G{number}"));
         let chapter = chapter.split("\n### ").next().unwrap_or_default();
         let held = chapter.split("*Held by* ").nth(1).unwrap_or_else(|| panic!("who holds G{number}?"));
