@@ -53,3 +53,16 @@ alter table instance add column version text not null default '';
 
 -- The version of the policy under which a plan last went ahead, where its condition was another one.
 alter table workflows add column former text check (former is null or kind = 'deletion');
+-- When a deletion last did all there was to do; before the first, when the policy came.
+alter table workflows add column cleared_at integer check (cleared_at is null or kind = 'deletion');
+-- By what the brake is measured since it held a plan first: when that was, and how many snapshots there were.
+alter table workflows add column braked_at integer check (braked_at is null or kind = 'deletion');
+alter table workflows add column braked_own integer
+    check ((braked_own is null) = (braked_at is null) and (braked_own is null or braked_own >= 0));
+-- Whether the next listing is one to look at only.
+alter table workflows add column unlooked integer not null default 0
+    check (unlooked = 0 or (unlooked = 1 and kind = 'deletion'));
+
+update workflows
+set cleared_at = (select r.began_at from runs r where r.number = workflows.latest_good)
+where kind = 'deletion';

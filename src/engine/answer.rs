@@ -55,7 +55,7 @@ impl Engine {
     }
 
     pub(super) fn advance<W: Work>(&mut self, index: u32, tracked: &mut Tracked, answer: Answer, now: Moment) {
-        let around = self.around::<W>(tracked, now);
+        let around = self.around::<W>(tracked, &answer, now);
         let (Some(terms), Some(effort)) = (W::terms(tracked, &around), W::effort(tracked)) else {
             // Without terms nothing can be made of it; the next move settles the run and says why.
             return;
@@ -102,11 +102,7 @@ impl Engine {
     fn note(&mut self, tracked: &mut Tracked, run_id: &str, fact: Fact, now: Moment) {
         match fact {
             Fact::Planned(plan) => {
-                self.latest_plan += 1;
-                let number = self.latest_plan;
-                let episode = self.note_plan(tracked, number, &plan, now);
-                let plan = Box::new(plan);
-                self.changes.push(Change::Plan { number, run_id: run_id.into(), plan, episode });
+                self.note_plan(tracked, run_id, plan, now);
             }
             Fact::Spared { target, reason } => {
                 let detail = format!("spared although the plan condemned it: {reason}");
@@ -159,7 +155,13 @@ impl Engine {
                     event: telling.event.into(),
                     channel: channel.clone(),
                     subject: telling.subject.clone(),
-                    body: telling.body.clone(),
+                    body: match held {
+                        Some(held) => format!(
+                            "{}\nplan: {}, `snapkeep deletions show {}`",
+                            telling.body, held.number, held.number
+                        ),
+                        None => telling.body.clone(),
+                    },
                     at: now.wall,
                 }));
             }
@@ -172,8 +174,10 @@ impl Engine {
             tracked.last_good = tracked.creation.latest.clone();
         }
         if W::KIND == Kind::Deletion {
-            if ending.outcome == Outcome::Succeeded {
+            let left = tracked.guarded.as_ref().is_some_and(|guarded| guarded.leaves);
+            if ending.outcome == Outcome::Succeeded && !left {
                 tracked.cleared_at = began_at;
+                self.changes.push(Change::Guard { policy_uid: tracked.uid.clone(), memory: tracked.memory() });
             }
             tracked.remember(|guarded| guarded.approval = None);
         }

@@ -7,8 +7,9 @@ use crate::journal::JournalError;
 use crate::journal::change::Change;
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
+use crate::lifecycle::snapshot::Listing;
 use crate::lifecycle::time::Moment;
-use crate::lifecycle::workflow::{Cause, Kind, Trigger};
+use crate::lifecycle::workflow::{Answer, Cause, Kind, Trigger};
 
 use super::Engine;
 use super::event::{Command, Done, Refusal, Site, Survey, What};
@@ -145,7 +146,7 @@ impl Engine {
         let tracked = self.policies.get(&index).cloned().ok_or_else(unknown)?;
         let entry = tracked.entry.clone().ok_or_else(unknown)?;
         let owner = tracked::owner(&tracked, &self.installation);
-        let around = self.around::<Deletion>(&tracked, now);
+        let around = self.around::<Deletion>(&tracked, &Answer::Listed(Listing::default()), now);
         let grounds = entry.policy.deletion.as_ref().and_then(|_| Deletion::terms(&tracked, &around)).map(Box::new);
         Ok(Done::Survey(Box::new(Survey { entry, owner, grounds, now: now.wall })))
     }

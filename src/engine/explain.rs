@@ -187,7 +187,7 @@ fn guards(tracked: &Tracked, now: Moment) -> Vec<String> {
         let until = held.made.wall.plus(APPROVAL_MAX_MS);
         format!("plan {number} waits until {until}: `snapkeep deletions show {number}`, then approve or refuse it")
     });
-    let former = guarded.former.as_ref().zip(tracked.deletion_rule()).map(|(former, rule)| {
+    let former = guarded.former.as_ref().zip(tracked.deletion_rule()).map(|((former, _), rule)| {
         let was = match former {
             Former::Nothing => "nothing was deleted".to_string(),
             Former::Condition(condition) => condition.to_string(),

@@ -1,20 +1,20 @@
 //! What the guards of deletion need from outside the rule: the clock, what was in force before, what was held
 //! and what people said of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Engine;
 use super::event::{Done, Refusal};
 use super::tracked::{Around, Tracked, Work};
-use crate::journal::JournalError;
 use crate::journal::change::{Change, HeldPlan, PlanAnswer};
+use crate::journal::{ErrorKind, JournalError};
 use crate::lifecycle::deletion::Deletion;
-use crate::lifecycle::plan::{Former, Guard, Held, Plan, Sight};
+use crate::lifecycle::plan::{Braked, Former, Guard, Held, Plan, Sight};
 use crate::lifecycle::policy::{Condition, Revision};
 use crate::lifecycle::time::{Moment, Timestamp};
 use crate::lifecycle::trust::{NOTE_EVERY_MS, Trust};
-use crate::lifecycle::workflow::{Kind, Phase};
+use crate::lifecycle::workflow::{Answer, Kind, Phase};
 use crate::roster::Entry;
 
 /// A held plan can be approved for so long; after that the repository has become another one.
@@ -36,7 +36,15 @@ pub(super) struct Clock {
 impl Clock {
     /// `trust` is what the journal has, `written` the latest instant in it.
     pub(super) fn new(trust: Option<Trust>, now: Moment, synchronised: bool, written: Timestamp) -> Clock {
-        let trust = trust.unwrap_or_else(|| Trust::first(now, synchronised));
+        let trust = trust.unwrap_or_else(|| {
+            // A journal that knows nothing of clocks knows how late it was at least.
+            let known = Moment { wall: written, boot: !now.boot, uptime: 0 };
+            if written > Timestamp::EPOCH {
+                Trust::first(known, false).look(now, synchronised)
+            } else {
+                Trust::first(now, synchronised)
+            }
+        });
         Clock { trust, synchronised, noted: Moment { uptime: now.uptime - NOTE_EVERY_MS, ..now }, written }
     }
 
@@ -50,11 +58,6 @@ impl Engine {
     /// Takes what the kernel says of its clock.
     pub fn hear_of_clock(&mut self, synchronised: bool) {
         self.clock.synchronised = synchronised;
-    }
-
-    /// Whether it matters what the kernel says of its clock.
-    pub fn asks_for_clock(&self) -> bool {
-        self.clock.trust.doubt.is_some() || !self.clock.trust.anchor_synchronised
     }
 
     /// Looks at the clock, and writes down now and then that it is believed, or that it is not any more.
@@ -99,11 +102,12 @@ impl Engine {
     }
 
     /// Returns what terms are made of beside the policy.
-    pub(super) fn around<'e, W: Work>(&'e mut self, tracked: &Tracked, now: Moment) -> Around<'e> {
+    pub(super) fn around<'e, W: Work>(&'e mut self, tracked: &Tracked, answer: &Answer, now: Moment) -> Around<'e> {
         let rule = tracked.deletion_rule().filter(|_| W::KIND == Kind::Deletion);
-        let graced = rule.is_some_and(|rule| rule.guards.grace.is_some());
-        let condemned_since = match self.journal.condemned_since(&tracked.uid) {
-            _ if !graced => BTreeMap::new(),
+        // Read where it is needed: it is as long as the listing.
+        let waits = rule.is_some_and(|rule| rule.guards.grace.is_some() || rule.guards.rate.is_some());
+        let asked = (waits && matches!(answer, Answer::Listed(_))).then(|| self.journal.condemned_since(&tracked.uid));
+        let condemned_since = match asked.unwrap_or_else(|| Ok(BTreeMap::new())) {
             Ok(since) => since,
             Err(trouble) => {
                 // Everything is condemned for the first time then. The commit of this turn meets the same journal.
@@ -137,6 +141,34 @@ impl Engine {
         u32::try_from(deletions.len()).unwrap_or(u32::MAX)
     }
 
+    /// Counts what was deleted within the last hour, before this start too.
+    pub(super) fn recount_deletions(&mut self, now: Moment) -> Result<(), JournalError> {
+        for (policy_uid, at) in self.journal.deletions_since(now.wall.plus(-RATE_MS))? {
+            let index = self.uids.get(&policy_uid);
+            let entry = index.and_then(|index| self.policies.get(index)?.entry.clone());
+            // Its file may be read a little later; the roster of this start has it already.
+            let name = index.and_then(|index| self.policies.get(index)).map(|tracked| tracked.name.clone());
+            let entry = entry.or_else(|| self.roster.policies.get(&name?).cloned());
+            if let Some(entry) = entry {
+                let at = Moment { wall: at, uptime: now.uptime - now.wall.since(at).max(0), ..now };
+                self.deletions.entry(entry.repository.name.clone()).or_default().push_back(at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the next listing of every repository be one to look at only (G15). The journal has it already.
+    pub(super) fn look_first(&mut self) {
+        let all: Vec<u32> = self.policies.keys().copied().collect();
+        for index in all {
+            self.with(index, |_, tracked| tracked.remember(|guarded| guarded.unlooked = true));
+        }
+    }
+
+    fn keep_memory(&mut self, tracked: &Tracked) {
+        self.changes.push(Change::Guard { policy_uid: tracked.uid.clone(), memory: tracked.memory() });
+    }
+
     /// Remembers under which condition plans went ahead so far, until one goes ahead under the new one (G11).
     /// `revision` is the version in force so far, `known` what it says.
     pub(super) fn remember_former(
@@ -146,62 +178,118 @@ impl Engine {
         known: Option<&Entry>,
         entry: &Entry,
     ) {
-        let condition = |entry: &Entry| entry.policy.deletion.as_ref().map(|rule| rule.condition.clone());
-        let Some(new) = condition(entry) else { return };
-        let former = |condition: Option<Condition>| condition.map_or(Former::Nothing, Former::Condition);
-        let kept = tracked.guarded.as_ref().and_then(|guarded| guarded.former.clone());
-        let was_kept = kept.is_some();
-        let was = kept.unwrap_or_else(|| former(known.and_then(condition)));
-        let is_same = was == Former::Condition(new);
-        if is_same != was_kept {
+        let Some(revision) = revision else { return };
+        let was = known.and_then(condition).map_or(Former::Nothing, Former::Condition);
+        let is_new = tracked.guarded.as_ref().is_none_or(|guarded| guarded.former.is_none());
+        let now_deletes = condition(entry);
+        if is_new && was == Former::Nothing && now_deletes.is_none() {
             return;
         }
-        let revision = if is_same { None } else { revision };
-        tracked.remember(|guarded| guarded.former = (!is_same).then_some(was));
-        self.changes.push(Change::Former { policy_uid: tracked.uid.clone(), revision });
+        self.compare_former(tracked, (was, revision), now_deletes);
     }
 
-    /// Notes what a plan means for what comes next. Returns under which key notices tell of it.
-    pub(super) fn note_plan(
-        &mut self,
-        tracked: &mut Tracked,
-        number: u64,
-        plan: &Plan,
-        now: Moment,
-    ) -> Option<Box<str>> {
-        let earlier = tracked.held().cloned();
+    /// Remembers `was` unless something earlier is remembered, and forgets it where the condition is the same again.
+    fn compare_former(&mut self, tracked: &mut Tracked, was: (Former, Revision), condition: Option<Condition>) {
+        let before = tracked.memory();
+        tracked.remember(|guarded| {
+            let former = guarded.former.take().unwrap_or(was);
+            // A policy that deletes nothing for a while goes on where it was.
+            let is_same = condition.is_some_and(|condition| former.0 == Former::Condition(condition));
+            guarded.former = (!is_same).then_some(former);
+        });
+        if tracked.memory() != before {
+            self.keep_memory(tracked);
+        }
+    }
+
+    /// Takes up what the guards remembered of a policy that was there before under its uid.
+    pub(super) fn remember_returning(&mut self, tracked: &mut Tracked, entry: &Entry) {
+        let returning = match self.journal.returning(&tracked.uid) {
+            Ok(Some(returning)) => returning,
+            Ok(None) => return,
+            Err(trouble) => {
+                tracing::error!(%trouble, "failed to look up a policy that may return");
+                return;
+            }
+        };
+        let revision = returning.memory.former.unwrap_or(returning.revision);
+        let text = self.journal.terms_of(&revision).ok().flatten();
+        tracked.seen = returning.seen;
+        tracked.cleared_at = returning.memory.cleared_at;
+        tracked.remember(|guarded| {
+            guarded.braked = returning.memory.braked;
+            guarded.unlooked = true;
+        });
+        self.compare_former(tracked, (former(text.as_deref()), revision), condition(entry));
+        self.keep_memory(tracked);
+    }
+
+    /// Writes a plan down, and what it means for what comes next.
+    pub(super) fn note_plan(&mut self, tracked: &mut Tracked, run_id: &str, plan: Plan, now: Moment) {
+        let before = tracked.memory();
+        let number = self.latest_plan + 1;
         if !plan.is_held() {
-            let was_former = tracked.guarded.as_ref().is_some_and(|guarded| guarded.former.is_some());
             let spared = plan.spared().map(Into::into);
+            let is_thorough = plan.is_thorough();
             tracked.remember(|guarded| {
                 guarded.held = None;
-                guarded.former = None;
+                guarded.braked = None;
+                guarded.unlooked = false;
+                guarded.leaves = !is_thorough;
                 guarded.spared = spared;
+                // A plan that judged nothing by it leaves the comparison open.
+                if is_thorough {
+                    guarded.former = None;
+                }
             });
-            if was_former {
-                self.changes.push(Change::Former { policy_uid: tracked.uid.clone(), revision: None });
-            }
-            return None;
+        } else if !self.is_held_again(tracked, &plan, now) {
+            self.note_held(tracked, number, &plan, now);
+        } else {
+            // The same plan again, with half its time left: what a person has read stays what can be approved.
+            return;
         }
+        if tracked.memory() != before {
+            self.keep_memory(tracked);
+        }
+        self.latest_plan = number;
+        let episode = tracked.held().map(|held| held.episode.clone());
+        self.changes.push(Change::Plan { number, run_id: run_id.into(), plan: Box::new(plan), episode });
+    }
+
+    fn is_held_again(&self, tracked: &Tracked, plan: &Plan, now: Moment) -> bool {
         let guards = plan.held.iter().map(Held::guard).collect();
+        let targets = plan.entries.iter().filter(|entry| entry.goes()).map(|entry| entry.target.clone()).collect();
+        tracked.held().is_some_and(|held| {
+            held.guards == guards && held.targets == targets && now.since(&held.made) <= APPROVAL_MAX_MS / 2
+        })
+    }
+
+    fn note_held(&mut self, tracked: &mut Tracked, number: u64, plan: &Plan, now: Moment) {
+        let guards: BTreeSet<Guard> = plan.held.iter().map(Held::guard).collect();
         let doubted = plan.held.iter().find_map(|held| match held {
             Held::Clock(doubt) => Some(doubt.since.wall),
             Held::Ahead { .. } | Held::ListingShrank { .. } | Held::Edit { .. } | Held::Brake { .. } => None,
         });
-        let told = earlier.filter(|earlier| earlier.guards == guards);
+        let told = tracked.held().filter(|earlier| earlier.guards == guards).map(|told| told.episode.clone());
         let uid = &tracked.uid;
         let episode: Box<str> = match (doubted, told) {
             // A doubt is told once, however long it lasts; and so is what is held again for the same reason.
             (Some(since), _) => format!("{uid}-{}-{}", Guard::Clock.word(), since.millis()).into(),
-            (None, Some(told)) => told.episode.clone(),
+            (None, Some(told)) => told,
             (None, None) => format!("{uid}-held-{number}").into(),
         };
-        let held = HeldPlan { number, made: now, guards, episode: episode.clone() };
+        let targets = plan.entries.iter().filter(|entry| entry.goes()).map(|entry| entry.target.clone()).collect();
+        let braked = guards.contains(&Guard::Brake) || guards.contains(&Guard::Edit);
+        let (at, own) = (plan.made_at, plan.own);
+        let held = HeldPlan { number, made: now, guards, targets, episode };
         tracked.remember(|guarded| {
             guarded.held = Some(Arc::new(held));
             guarded.spared = None;
+            guarded.leaves = true;
+            if braked {
+                guarded.braked.get_or_insert(Braked { at, own });
+            }
         });
-        Some(episode)
     }
 
     /// Begins a run that deletes what a held plan shows, as far as the policy in force condemns it.
@@ -210,7 +298,8 @@ impl Engine {
             Ok(found) => found,
             Err(why) => return Ok(Err(Refusal::NoPlan { plan, why })),
         };
-        let Some(name) = self.policies.get(&index).map(|tracked| tracked.name.to_string()) else {
+        let name = self.policies.get(&index).map(|tracked| tracked.name.to_string());
+        let Some(name) = name.filter(|name| self.names.get(&**name) == Some(&index)) else {
             return Ok(Err(Refusal::NoPlan { plan, why: "its policy is gone".to_string() }));
         };
         let done = match self.run_now(who, &name, Kind::Deletion, None, now) {
@@ -254,7 +343,15 @@ impl Engine {
         plan: u64,
         now: Moment,
     ) -> Result<Result<(u32, crate::lifecycle::plan::Approval), String>, JournalError> {
-        let Some(record) = self.journal.plan(plan)? else { return Ok(Err("there is no such plan".to_string())) };
+        let record = match self.journal.plan(plan) {
+            Ok(Some(record)) => record,
+            Ok(None) => return Ok(Err("there is no such plan".to_string())),
+            // One row is no reason to end; nothing of it is deleted.
+            Err(trouble) if trouble.kind() == ErrorKind::Corrupt => {
+                return Ok(Err(format!("it cannot be read: {trouble}")));
+            }
+            Err(trouble) => return Err(trouble),
+        };
         if !record.plan.is_held() {
             return Ok(Err("no guard stopped it".to_string()));
         }
@@ -277,13 +374,14 @@ impl Engine {
     }
 }
 
-/// Returns what was in force when a plan last went ahead, as the journal has it.
-pub(super) fn former(revision: &Revision, terms: &BTreeMap<Revision, Box<str>>) -> Former {
-    let entry = terms.get(revision).map(|text| crate::roster::entry_from_terms(text));
-    match entry {
-        Some(Ok(entry)) => {
-            entry.policy.deletion.map_or(Former::Nothing, |rule| Former::Condition(rule.condition.clone()))
-        }
+fn condition(entry: &Entry) -> Option<Condition> {
+    entry.policy.deletion.as_ref().map(|rule| rule.condition.clone())
+}
+
+/// Returns what a version had in force, by its terms.
+pub(super) fn former(terms: Option<&str>) -> Former {
+    match terms.map(crate::roster::entry_from_terms) {
+        Some(Ok(entry)) => condition(&entry).map_or(Former::Nothing, Former::Condition),
         // What cannot be compared with is taken for what deletes nothing: a person will be asked.
         Some(Err(_)) | None => Former::Nothing,
     }

@@ -211,6 +211,7 @@ impl Engine {
             });
         }
         engine.watch_clock(now);
+        engine.recount_deletions(now)?;
         engine.end_interrupted_operations(now);
         engine.measure_room(now);
         engine.show_restrictions();
@@ -439,7 +440,7 @@ fn tracked(policy: LoadedPolicy, roster: &Roster, terms: &BTreeMap<Revision, Box
         creation: Flow::new(creation, creation_version, latest(&policy.last_creation)),
         deletion: Flow::new(deletion, deletion_version, latest(&policy.last_deletion)),
         seen: policy.seen,
-        cleared_at: policy.cleared_at,
+        cleared_at: policy.memory.cleared_at,
         guarded: None,
         last_good: None,
         creation_over_at: None,
@@ -452,7 +453,13 @@ fn tracked(policy: LoadedPolicy, roster: &Roster, terms: &BTreeMap<Revision, Box
         (good, _) => latest(good).map(Arc::new),
     };
     let guarded = Guarded {
-        former: policy.former.as_ref().map(|revision| guarding::former(revision, terms)),
+        former: policy
+            .memory
+            .former
+            .map(|revision| (guarding::former(terms.get(&revision).map(|text| &**text)), revision)),
+        braked: policy.memory.braked,
+        unlooked: policy.memory.unlooked,
+        leaves: false,
         held: policy.held.map(Arc::new),
         approval: policy.approval.map(Arc::new),
         spared: None,

@@ -88,7 +88,7 @@ impl Engine {
         }));
         self.keep_terms(entry, text);
         tracing::info!(policy = %name, "policy adopted");
-        let tracked = Tracked {
+        let mut tracked = Tracked {
             uid: uid.clone(),
             name: name.clone(),
             paused: false,
@@ -104,6 +104,9 @@ impl Engine {
             skips: Vec::new(),
             revision: Some(entry.policy.revision.clone()),
         };
+        if entry.policy.uid.is_some() {
+            self.remember_returning(&mut tracked, entry);
+        }
         self.names.insert(name.clone(), index);
         self.uids.insert(uid, index);
         self.policies.insert(index, Arc::new(tracked));

@@ -64,6 +64,7 @@ impl Engine {
         if self.machine_changed {
             self.journal.accept_machine()?;
             self.machine_changed = false;
+            self.look_first();
             self.audit(now.wall, who, "accept_machine", "journal", "journal taken over by this machine".into(), None);
             self.show_restrictions();
             self.pump_all(now);

@@ -63,9 +63,7 @@ pub fn run(
         if stop_by.is_none() && events.iter().any(|event| matches!(event, Event::Stop)) {
             stop_by = Some(now.uptime + STOP_WAIT_MS);
         }
-        if engine.asks_for_clock() {
-            engine.hear_of_clock(clock::is_synchronised());
-        }
+        engine.hear_of_clock(clock::is_synchronised());
         let errands = engine.turn(clock::now(), events)?;
         performer.carry_out(errands);
     }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::drivers::Progress;
-use crate::journal::change::{HeldPlan, Skip, State};
+use crate::journal::change::{GuardMemory, HeldPlan, Skip, State};
 use crate::lifecycle::creation::{Creation, CreationTerms};
 use crate::lifecycle::deletion::Deletion;
-use crate::lifecycle::plan::{Approval, Former, Freshness, Grounds, LastGood, Sight};
+use crate::lifecycle::plan::{Approval, Braked, Former, Freshness, Grounds, LastGood, Sight};
 use crate::lifecycle::policy::{CreationRule, DeletionRule, Pace, Revision};
 use crate::lifecycle::retention::Owner;
 use crate::lifecycle::snapshot::SnapshotName;
@@ -36,7 +36,7 @@ pub struct Tracked {
     pub deletion: Flow<Deletion>,
     /// Own snapshots when a plan last went ahead (G9).
     pub seen: Option<u32>,
-    /// When a deletion last succeeded, or the policy came (G6).
+    /// When a deletion last did all there was to do, or the policy came (G6).
     pub cleared_at: Timestamp,
     /// What the guards of deletion remember beside it; most policies have nothing of that.
     pub guarded: Option<Box<Guarded>>,
@@ -53,8 +53,15 @@ pub struct Tracked {
 /// What the guards of deletion remember of a policy while there is anything.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Guarded {
-    /// What was in force when a plan last went ahead, where that was another condition (G11).
-    pub former: Option<Former>,
+    /// What was in force when a plan last went ahead, where that was another condition (G11), and the version that
+    /// said so.
+    pub former: Option<(Former, Revision)>,
+    /// By what the brake is measured since it held a plan first (G6).
+    pub braked: Option<Braked>,
+    /// Whether the next listing is one to look at only (G15).
+    pub unlooked: bool,
+    /// Whether the latest plan left out something that the rule condemns.
+    pub leaves: bool,
     /// The latest plan, where it is held and nobody has answered.
     pub held: Option<Arc<HeldPlan>>,
     /// What a person has approved, while that is carried out.
@@ -161,6 +168,17 @@ impl Tracked {
         let mut guarded = self.guarded.take().unwrap_or_default();
         change(&mut guarded);
         self.guarded = (*guarded != Guarded::default()).then_some(guarded);
+    }
+
+    /// Returns what the journal keeps of what the guards remember.
+    pub fn memory(&self) -> GuardMemory {
+        let guarded = self.guarded.as_deref();
+        GuardMemory {
+            former: guarded.and_then(|guarded| guarded.former.as_ref()).map(|(_, revision)| revision.clone()),
+            cleared_at: self.cleared_at,
+            braked: guarded.and_then(|guarded| guarded.braked),
+            unlooked: guarded.is_some_and(|guarded| guarded.unlooked),
+        }
     }
 
     /// Returns the plan that waits for a person.
@@ -301,9 +319,11 @@ impl Work for Deletion {
             owner: owner(tracked, around.installation),
             condition: rule.condition.clone(),
             guards: rule.guards.clone(),
-            former: guarded.and_then(|guarded| guarded.former.clone()),
+            former: guarded.and_then(|guarded| guarded.former.as_ref()).map(|(former, _)| former.clone()),
             seen: tracked.seen,
+            unlooked: guarded.is_some_and(|guarded| guarded.unlooked),
             cleared_at: tracked.cleared_at,
+            braked: guarded.and_then(|guarded| guarded.braked),
             freshness: creation.map(|creation| Freshness { creation, last_good }),
             condemned_since: around.condemned_since.clone(),
             rate_left: around.rate_left,

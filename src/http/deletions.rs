@@ -103,7 +103,7 @@ fn deletion(record: &PlanRecord, now: Moment) -> DeletionBody {
         guards: plan.held.iter().map(|held| held.guard().word().into()).collect(),
         held: plan.held.iter().map(Held::to_string).collect(),
         own: plan.own,
-        condemned: plan.entries.iter().filter(|entry| entry.verdict.is_condemned()).count(),
+        condemned: plan.entries.iter().filter(|entry| entry.goes()).count(),
         deleted: record.deleted.len(),
         answered_by: answer.as_ref().map(|answer| answer.who.clone()),
         answered: answer.as_ref().map(|answer| answer.at.millis()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::record::{OperationEnd, OperationRecord};
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
-use crate::lifecycle::plan::{Approval, Guard, Plan, Target};
+use crate::lifecycle::plan::{Approval, Braked, Guard, Plan, Target};
 use crate::lifecycle::policy::Revision;
 use crate::lifecycle::time::{Moment, Timestamp};
 use crate::lifecycle::trust::Trust;
@@ -79,13 +79,12 @@ pub enum Change {
     AnswerPlan(PlanAnswer),
     /// What is known of the wall clock.
     Clock(Trust),
-    /// The version of a policy under which a plan last went ahead; `None` where that is the one in force,
-    /// or as good as.
-    Former {
+    /// What the guards of a policy's deletion remember.
+    Guard {
         /// Which policy.
         policy_uid: Arc<str>,
-        /// The version.
-        revision: Option<Revision>,
+        /// All of it.
+        memory: GuardMemory,
     },
     /// Something that must be findable later: each deletion, each command.
     Audit(Audit),
@@ -190,6 +189,30 @@ pub struct Begun {
     pub snapshot: Option<Box<str>>,
     /// The client's key of a manual run; the same key again is the same run (S28).
     pub request_key: Option<Box<str>>,
+}
+
+/// What the guards of a policy's deletion remember.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuardMemory {
+    /// The version under which a plan last went ahead, where its condition is not the one in force (G11).
+    pub former: Option<Revision>,
+    /// When a deletion last did all there was to do, or the policy came (G6).
+    pub cleared_at: Timestamp,
+    /// By what the brake is measured since it held a plan first.
+    pub braked: Option<Braked>,
+    /// Whether the next listing is one to look at only (G15).
+    pub unlooked: bool,
+}
+
+/// A policy that was there before under its uid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Returning {
+    /// Own snapshots when a plan last went ahead.
+    pub seen: Option<u32>,
+    /// What its guards remember.
+    pub memory: GuardMemory,
+    /// The version that was in force last.
+    pub revision: Revision,
 }
 
 /// What a person has said of a held plan.
@@ -432,10 +455,8 @@ pub struct LoadedPolicy {
     pub deletion: (Workflow<Deletion>, u64),
     /// Own snapshots when a plan last went ahead.
     pub seen: Option<u32>,
-    /// The version under which a plan last went ahead, where that is another one.
-    pub former: Option<Revision>,
-    /// When the latest deletion that succeeded began, or the policy became known (G6).
-    pub cleared_at: Timestamp,
+    /// What the guards of its deletion remember.
+    pub memory: GuardMemory,
     /// The latest plan, where it is held and nobody has answered.
     pub held: Option<HeldPlan>,
     /// What the deletion under way was approved to do.
@@ -500,6 +521,8 @@ pub struct HeldPlan {
     pub made: Moment,
     /// What holds it.
     pub guards: BTreeSet<Guard>,
+    /// What it condemns: the same again is the same plan.
+    pub targets: BTreeSet<Target>,
     /// Under which key notices tell of it.
     pub episode: Box<str>,
 }

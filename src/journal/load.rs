@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::change::{DocumentKind, Loaded, LoadedPolicy, Notice, PendingNotice, RunRecord, Skip};
+use super::change::{
+    DocumentKind, GuardMemory, Loaded, LoadedPolicy, Notice, PendingNotice, Returning, RunRecord, Skip,
+};
 use super::error::{ErrorKind, JournalError};
 use super::record::{Document, NoticeRecord, NoticeState};
 use super::rows::{self, read_cause, read_document_kind, read_kind, read_outcome, read_reason};
 use super::{operations, plans};
+use crate::lifecycle::plan::Braked;
 use crate::lifecycle::policy::Revision;
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::trust::Trust;
@@ -114,7 +117,7 @@ fn each_policy(connection: &Connection, visit: &mut dyn FnMut(LoadedPolicy)) -> 
     let sql = "select p.policy_uid, p.name, p.revision, p.paused, p.retired_at is not null,
             c.version, c.mark, c.phase, c.state, c.latest_run, c.latest_good,
             d.version, d.mark, d.phase, d.state, d.latest_run, d.seen,
-            d.former, coalesce((select r.began_at from runs r where r.number = d.latest_good), p.adopted_at), d.latest_plan
+            d.former, coalesce(d.cleared_at, p.adopted_at), d.braked_at, d.braked_own, d.unlooked, d.latest_plan
         from policies p
         join workflows c on c.policy_uid = p.policy_uid and c.kind = 'creation'
         join workflows d on d.policy_uid = p.policy_uid and d.kind = 'deletion'
@@ -146,9 +149,8 @@ fn policy(connection: &Connection, row: &Row<'_>) -> Result<LoadedPolicy, Journa
         None => None,
     };
     Ok(LoadedPolicy {
-        former: row.get::<_, Option<Arc<str>>>(17)?.map(Revision),
-        cleared_at: Timestamp::from_millis(row.get(18)?),
-        held: plans::waiting(connection, row.get(19)?)?,
+        memory: guard_memory(row, 17)?,
+        held: plans::waiting(connection, row.get(22)?)?,
         approval,
         name: row.get(1)?,
         revision: Revision(row.get(2)?),
@@ -169,6 +171,43 @@ fn policy(connection: &Connection, row: &Row<'_>) -> Result<LoadedPolicy, Journa
         skips,
         policy_uid,
     })
+}
+
+/// Reads former, cleared_at, braked_at, braked_own and unlooked from `column` on.
+fn guard_memory(row: &Row<'_>, column: usize) -> Result<GuardMemory, JournalError> {
+    let braked = instant(row, column + 2)?.zip(row.get::<_, Option<u32>>(column + 3)?);
+    Ok(GuardMemory {
+        former: row.get::<_, Option<Arc<str>>>(column)?.map(Revision),
+        cleared_at: Timestamp::from_millis(row.get(column + 1)?),
+        braked: braked.map(|(at, own)| Braked { at, own }),
+        unlooked: row.get::<_, i64>(column + 4)? != 0,
+    })
+}
+
+/// Returns what is known of a policy that was retired, by its uid.
+pub(super) fn returning(connection: &Connection, policy_uid: &str) -> Result<Option<Returning>, JournalError> {
+    let sql = "select p.revision, d.seen, d.former, coalesce(d.cleared_at, p.adopted_at), d.braked_at, d.braked_own, d.unlooked
+        from policies p join workflows d on d.policy_uid = p.policy_uid and d.kind = 'deletion'
+        where p.policy_uid = ?1 and p.retired_at is not null";
+    let read = |row: &Row<'_>| {
+        Ok(Returning { revision: Revision(row.get(0)?), seen: row.get(1)?, memory: guard_memory(row, 2)? })
+    };
+    Ok(all(connection, sql, params![policy_uid], read)?.pop())
+}
+
+/// Returns the text of a version, where it is still there.
+pub(super) fn terms_of(connection: &Connection, revision: &Revision) -> Result<Option<Box<str>>, JournalError> {
+    value(connection, "select text from terms where revision = ?1", params![revision.0])
+}
+
+/// Returns when snapshots were deleted after `since`, and whose they were.
+pub(super) fn deletions_since(
+    connection: &Connection,
+    since: Timestamp,
+) -> Result<Vec<(Arc<str>, Timestamp)>, JournalError> {
+    let sql = "select r.policy_uid, a.at from audit a join runs r on r.run_id = a.run_id
+        where a.at > ?1 and a.what = 'delete' order by a.at";
+    all(connection, sql, params![since.millis()], |row| Ok((row.get(0)?, Timestamp::from_millis(row.get(1)?))))
 }
 
 fn run_numbered(connection: &Connection, number: Option<i64>) -> Result<Option<RunRecord>, JournalError> {

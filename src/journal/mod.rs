@@ -35,12 +35,14 @@ mod trim;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use change::{Change, DocumentKind, Loaded, LoadedPolicy, PendingNotice, PlanRecord, RunRecord};
+use change::{Change, DocumentKind, Loaded, LoadedPolicy, PendingNotice, PlanRecord, Returning, RunRecord};
 use record::Document;
 
+use crate::lifecycle::policy::Revision;
 use crate::lifecycle::time::{Moment, Timestamp};
 use crate::lifecycle::workflow::Kind;
 
@@ -146,6 +148,21 @@ impl Journal {
         plans::numbered(&self.connection, number)
     }
 
+    /// Returns what is known of a policy that was retired, by its uid.
+    pub fn returning(&mut self, policy_uid: &str) -> Result<Option<Returning>, JournalError> {
+        load::returning(&self.connection, policy_uid)
+    }
+
+    /// Returns the terms of a version, where they are still there.
+    pub fn terms_of(&mut self, revision: &Revision) -> Result<Option<Box<str>>, JournalError> {
+        load::terms_of(&self.connection, revision)
+    }
+
+    /// Returns when snapshots were deleted after `since`, and whose they were, in order.
+    pub fn deletions_since(&mut self, since: Timestamp) -> Result<Vec<(Arc<str>, Timestamp)>, JournalError> {
+        load::deletions_since(&self.connection, since)
+    }
+
     /// Returns since when each snapshot of a policy has been condemned, by the driver's identity (G7).
     pub fn condemned_since(&mut self, policy_uid: &str) -> Result<BTreeMap<Box<str>, Timestamp>, JournalError> {
         plans::condemned_since(&self.connection, policy_uid)
@@ -183,9 +200,13 @@ impl Journal {
         self.whole(|connection| trim::trim(connection, before, limit))
     }
 
-    /// Makes this machine the one the journal belongs to. A person has said so.
+    /// Makes this machine the one the journal belongs to. A person has said so; every repository is looked at before
+    /// anything is deleted (G15).
     pub fn accept_machine(&mut self) -> Result<(), JournalError> {
-        self.whole(|connection| Ok(connection.execute("update instance set machine = ?1", [&self.machine])?))?;
+        self.whole(|connection| {
+            connection.execute("update workflows set unlooked = 1 where kind = 'deletion'", [])?;
+            Ok(connection.execute("update instance set machine = ?1", [&self.machine])?)
+        })?;
         self.machine_changed = false;
         Ok(())
     }

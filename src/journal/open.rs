@@ -195,7 +195,7 @@ pub(super) fn raise_epoch(
     let version = env!("CARGO_PKG_VERSION");
     let known = transaction.query_row("select version from instance", [], |row| row.get::<_, String>(0))?;
     if known != version {
-        transaction.execute("update workflows set seen = null where seen is not null", [])?;
+        transaction.execute("update workflows set unlooked = 1 where kind = 'deletion'", [])?;
         transaction.execute("update instance set version = ?1", [version])?;
     }
     let epoch: i64 =

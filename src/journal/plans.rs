@@ -1,6 +1,6 @@
 //! Plans of deletion runs, and what people said of those that were held.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -8,7 +8,7 @@ use super::change::{HeldPlan, PlanAnswer, PlanRecord};
 use super::error::{ErrorKind, JournalError};
 use super::load::{all, unsigned, value};
 use super::{rows, sqlite};
-use crate::lifecycle::plan::{Approval, Held, Plan};
+use crate::lifecycle::plan::{self, Approval, Entry, Held, Plan};
 use crate::lifecycle::retention::Verdict;
 use crate::lifecycle::time::Timestamp;
 
@@ -85,9 +85,11 @@ pub(super) fn latest_number(connection: &Connection) -> Result<u64, JournalError
 
 /// Returns one plan.
 pub(super) fn numbered(connection: &Connection, number: u64) -> Result<Option<PlanRecord>, JournalError> {
+    // A number that no plan can have is nobody's.
+    let Ok(number) = i64::try_from(number) else { return Ok(None) };
     let sql =
         format!("select {COLUMNS} from plans a join policies p on p.policy_uid = a.policy_uid where a.number = ?1");
-    one_record(connection, &sql, params![sqlite::integer(number)?])
+    one_record(connection, &sql, params![number])
 }
 
 /// Returns the latest plan of a policy, by name; of the living one where a retired one had that name too.
@@ -142,6 +144,7 @@ fn record(connection: &Connection, row: &Row<'_>) -> Result<PlanRecord, JournalE
     let carried_out = answer.as_ref().and_then(|answer| answer.run_id.as_deref()).unwrap_or(&run_id);
     let sql = "select subject from audit where run_id = ?1 and what = 'delete'";
     let gone: Vec<Box<str>> = all(connection, sql, params![carried_out], |row| Ok(row.get(0)?))?;
+    let gone: BTreeSet<Box<str>> = gone.into_iter().collect();
     let deleted = plan.entries.iter().map(|entry| &entry.target).filter(|target| gone.contains(&target.name));
     Ok(PlanRecord {
         number,
@@ -158,7 +161,7 @@ fn record(connection: &Connection, row: &Row<'_>) -> Result<PlanRecord, JournalE
 /// Returns the latest plan of a policy, where it is held and nobody has answered.
 pub(super) fn waiting(connection: &Connection, number: Option<i64>) -> Result<Option<HeldPlan>, JournalError> {
     let Some(number) = number else { return Ok(None) };
-    let sql = "select number, made_at, held, clock, episode from plans
+    let sql = "select number, made_at, held, clock, episode, entries from plans
         where number = ?1 and held is not null and answer is null";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params![number])?;
@@ -169,6 +172,11 @@ pub(super) fn waiting(connection: &Connection, number: Option<i64>) -> Result<Op
         number: unsigned(row.get(0)?)?,
         made: rows::clock::read_sight(row.get_ref(3)?.as_str_or_null()?, made_at)?.now,
         guards: held.iter().map(Held::guard).collect(),
+        targets: rows::plan::read_entries(row.get_ref(5)?.as_str()?)?
+            .into_iter()
+            .filter(Entry::goes)
+            .map(|entry| entry.target)
+            .collect(),
         episode: row.get(4)?,
     }))
 }
@@ -188,11 +196,15 @@ pub(super) fn condemned_since(
     connection: &Connection,
     policy_uid: &str,
 ) -> Result<BTreeMap<Box<str>, Timestamp>, JournalError> {
-    let sql = format!(
-        "select {COLUMNS} from plans a join policies p on p.policy_uid = a.policy_uid
-            where a.policy_uid = ?1 and (a.held is null or a.approved_run is not null)
-            order by a.number desc limit 1"
-    );
-    let record = one_record(connection, &sql, params![policy_uid])?;
-    Ok(record.map(|record| record.plan.condemned_since()).unwrap_or_default())
+    // One that was approved counts while that is carried out: the run makes a plan of its own, which goes on from it.
+    let sql = "select a.made_at, a.entries from plans a
+        where a.policy_uid = ?1 and (a.held is null
+            or exists (select 1 from runs r where r.run_id = a.approved_run and r.ended_at is null))
+        order by a.number desc limit 1";
+    let read = |row: &Row<'_>| {
+        let entries = row.get_ref(1)?.as_str_or_null()?.map(rows::plan::read_entries).transpose()?;
+        Ok(entries.unwrap_or_default())
+    };
+    let entries = all(connection, sql, params![policy_uid], read)?.pop().unwrap_or_default();
+    Ok(plan::condemned_since(&entries))
 }

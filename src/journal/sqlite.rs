@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 
 use rusqlite::{CachedStatement, Connection, Row, Statement, params};
 
-use super::change::{Adoption, Audit, Begun, Change, Delivered, Delivery, DocumentKind, Notice, Settled, Skip, State};
+use super::change::{
+    Adoption, Audit, Begun, Change, Delivered, Delivery, DocumentKind, GuardMemory, Notice, Settled, Skip, State,
+};
 use super::error::{ErrorKind, JournalError};
 use super::rows::{self, StateRow};
 use super::{load, operations, plans};
@@ -113,10 +115,19 @@ fn apply_one<'a>(
             connection.prepare_cached(sql)?.execute(params![rows::clock::write_trust(trust)?])?;
             Ok(())
         }
-        Change::Former { policy_uid, revision } => {
-            let sql = "update workflows set former = ?2 where policy_uid = ?1 and kind = 'deletion'";
-            let revision = revision.as_ref().map(|revision| &revision.0);
-            let rows = connection.prepare_cached(sql)?.execute(params![policy_uid, revision])?;
+        Change::Guard { policy_uid, memory } => {
+            let GuardMemory { former, cleared_at, braked, unlooked } = memory;
+            let sql = "update workflows
+                set former = ?2, cleared_at = ?3, braked_at = ?4, braked_own = ?5, unlooked = ?6
+                where policy_uid = ?1 and kind = 'deletion'";
+            let rows = connection.prepare_cached(sql)?.execute(params![
+                policy_uid,
+                former.as_ref().map(|revision| &revision.0),
+                cleared_at.millis(),
+                braked.map(|braked| braked.at.millis()),
+                braked.map(|braked| braked.own),
+                i64::from(*unlooked)
+            ])?;
             one(rows, || format!("policy {policy_uid} is not known"))
         }
         Change::Audit(audit) => write_audit(connection, audit),

@@ -3,11 +3,11 @@
 //! An intent to delete is a record and never a permission that survives: after any doubt the run
 //! makes a new plan, and each single deletion is judged again under the policy now in force.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::notice::NOTHING_TO_DELETE;
 use super::plan::{Grounds, Look, Plan, Target};
-use super::retention::Verdict;
+use super::retention::{Keep, Verdict};
 use super::snapshot::{Presence, SnapshotName};
 use super::time::Timestamp;
 use super::workflow::{Answer, Ending, Fact, Fault, Next, Outcome, Request, Step};
@@ -124,8 +124,13 @@ fn plan(plan: Plan, deleted: u32) -> Next<Deletion> {
 }
 
 /// Judges again and takes the first of what both the plan and the policy now in force condemn (D3).
-fn recheck(fresh: Plan, condemned: Vec<Target>, deleted: u32) -> Next<Deletion> {
+fn recheck(mut fresh: Plan, condemned: Vec<Target>, deleted: u32) -> Next<Deletion> {
     if fresh.is_held() {
+        // What is approved of it must not be more than the plan of this run allowed.
+        let planned: BTreeSet<&Target> = condemned.iter().collect();
+        for entry in fresh.entries.iter_mut().filter(|entry| entry.goes() && !planned.contains(&entry.target)) {
+            entry.verdict = Verdict::Keep(Keep::Unplanned);
+        }
         // Kept as a plan, so that a person sees what was stopped.
         return hold(fresh, deleted);
     }

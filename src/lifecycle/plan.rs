@@ -52,11 +52,14 @@ pub struct Grounds {
     pub guards: Guards,
     /// What was in force when a plan last went ahead, where that is another condition (G11).
     pub former: Option<Former>,
-    /// Own snapshots when a plan last went ahead, less those deleted since (G9); `None` after anything
-    /// that makes the first listing one to look at only (G15).
+    /// Own snapshots when a plan last went ahead, less those deleted since (G9).
     pub seen: Option<u32>,
-    /// When a deletion last succeeded, or the policy came: what is younger was made since (G6).
+    /// Whether the next listing is one to look at only (G15).
+    pub unlooked: bool,
+    /// When a deletion last did all there was to do, or the policy came: what is younger was made since (G6).
     pub cleared_at: Timestamp,
+    /// By what the brake is measured since it held a plan first: a plan does not release itself by waiting.
+    pub braked: Option<Braked>,
     /// How snapshots are made, and when a run of ours last made one (G12).
     pub freshness: Option<Freshness>,
     /// Since when each snapshot has been condemned, by the driver's identity (G7).
@@ -67,6 +70,15 @@ pub struct Grounds {
     pub approval: Option<Arc<Approval>>,
     /// What the clock is worth (G1, G2).
     pub clock: Sight,
+}
+
+/// The policy's snapshots when a plan was held first because it deletes much (G6, G11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Braked {
+    /// When.
+    pub at: Timestamp,
+    /// How many there were.
+    pub own: u32,
 }
 
 /// What was in force before.
@@ -101,7 +113,7 @@ pub struct LastGood {
 pub struct Approval {
     /// The plan's number.
     pub number: u64,
-    /// What it condemned, at once or after its grace.
+    /// What it condemned: at once, after its grace, or in a later hour.
     pub targets: BTreeSet<Target>,
     /// What had stopped it. Nothing else is thereby approved.
     pub guards: BTreeSet<Guard>,
@@ -158,7 +170,9 @@ impl Grounds {
             guards: Guards::default(),
             former: None,
             seen,
+            unlooked: false,
             cleared_at: Timestamp::EPOCH,
+            braked: None,
             freshness: None,
             condemned_since: Arc::default(),
             rate_left: None,
@@ -192,8 +206,8 @@ impl Plan {
                 verdict: series.verdict(*index),
             })
             .collect();
-        let measure = guards::Measure::of(grounds, &series, &order, &entries);
-        guards::spare(grounds, &series, &measure, &mut entries, look, now);
+        let measure = guards::Measure::of(grounds, &series, &order, &entries, now);
+        guards::spare(grounds, &measure, &mut entries, look, now);
         let held = guards::hold(grounds, &series, &measure, &entries, look);
         Plan { made_at: now, own: series.own(), entries, held, clock: *clock }
     }
@@ -212,6 +226,15 @@ impl Plan {
     pub fn allowed(&self) -> impl Iterator<Item = &Target> {
         let entries = if self.is_held() { &[] } else { self.entries.as_slice() };
         entries.iter().filter(|entry| entry.verdict.is_condemned()).map(|entry| &entry.target)
+    }
+
+    /// Whether it did, or begins to do, all that the rule condemns.
+    pub fn is_thorough(&self) -> bool {
+        let waits = |keep: &Keep| keep.is_spared() && !matches!(keep, Keep::Grace { .. });
+        self.entries.iter().all(|entry| match &entry.verdict {
+            Verdict::Keep(keep) => !waits(keep),
+            Verdict::Condemn(_) => true,
+        })
     }
 
     /// Returns what guards took out of what the rule condemns, in words; `None` where they took nothing.
@@ -234,24 +257,30 @@ impl Plan {
 
     /// Returns what a person approves who approves this plan.
     pub fn approval(&self, number: u64) -> Approval {
-        let goes = |entry: &&Entry| matches!(entry.verdict, Verdict::Condemn(_) | Verdict::Keep(Keep::Grace { .. }));
-        let condemned = self.entries.iter().filter(goes);
+        let condemned = self.entries.iter().filter(|entry| entry.goes());
         Approval {
             number,
             targets: condemned.map(|entry| entry.target.clone()).collect(),
             guards: self.held.iter().map(Held::guard).collect(),
         }
     }
+}
 
-    /// Returns since when what is condemned or waits out its grace has been, by the driver's identity (G7).
-    pub fn condemned_since(&self) -> BTreeMap<Box<str>, Timestamp> {
-        let since = |entry: &Entry| match entry.verdict {
-            // Its grace is over, or there was none.
-            Verdict::Condemn(_) => Some(Timestamp::EPOCH),
-            Verdict::Keep(Keep::Grace { since, .. }) => Some(since),
-            Verdict::Keep(_) => None,
-        };
-        self.entries.iter().filter_map(|entry| Some((entry.target.id.clone(), since(entry)?))).collect()
+/// Returns since when what a plan condemns has been condemned, by the driver's identity (G7).
+pub fn condemned_since(entries: &[Entry]) -> BTreeMap<Box<str>, Timestamp> {
+    let since = |entry: &Entry| match entry.verdict {
+        // Its grace is over, or there was none.
+        Verdict::Condemn(_) | Verdict::Keep(Keep::Rate { .. }) => Some(Timestamp::EPOCH),
+        Verdict::Keep(Keep::Grace { since, .. }) => Some(since),
+        Verdict::Keep(_) => None,
+    };
+    entries.iter().filter_map(|entry| Some((entry.target.id.clone(), since(entry)?))).collect()
+}
+
+impl Entry {
+    /// Whether it goes by this plan, at once or a little later.
+    pub fn goes(&self) -> bool {
+        matches!(self.verdict, Verdict::Condemn(_) | Verdict::Keep(Keep::Grace { .. } | Keep::Rate { .. }))
     }
 }
 

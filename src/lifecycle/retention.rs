@@ -126,6 +126,8 @@ pub enum Keep {
     },
     /// Condemned by the first look after something unknown (G15).
     Unlooked,
+    /// Condemned by a later look, and not by the plan of this run.
+    Unplanned,
     /// Condemned, and not part of the plan that a person has approved.
     NotApproved {
         /// The plan's number.
@@ -226,6 +228,7 @@ impl Keep {
             | Keep::Rate { .. }
             | Keep::CreationFailing { .. }
             | Keep::Unlooked
+            | Keep::Unplanned
             | Keep::NotApproved { .. } => true,
             Keep::Foreign(_)
             | Keep::Ambiguous { .. }
@@ -437,11 +440,11 @@ impl<'a> Series<'a> {
         self.snapshots.iter().zip(&self.whose).any(|(snapshot, whose)| whose.is_none() && is_it(snapshot))
     }
 
-    /// Returns how many own good and partial ones are dated after `at`, and not ahead of now.
-    pub(super) fn made_since(&self, at: Timestamp) -> u32 {
+    /// Returns how many own good and partial ones are dated after `since` and not after `until`.
+    pub(super) fn made_between(&self, since: Timestamp, until: Timestamp) -> u32 {
         let own = self.snapshots.iter().zip(&self.whose).filter(|(_, whose)| whose.is_none());
         let made = own.filter(|(snapshot, _)| match (snapshot.status, dated(snapshot, self.now)) {
-            (Status::Good | Status::Partial, Dated::At(taken_at)) => taken_at > at,
+            (Status::Good | Status::Partial, Dated::At(taken_at)) => taken_at > since && taken_at <= until,
             _ => false,
         });
         u32::try_from(made.count()).unwrap_or(u32::MAX)

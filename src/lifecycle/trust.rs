@@ -106,7 +106,8 @@ impl Trust {
             // From here on it is a synchronised clock that is compared with.
             return Ok(synchronised && !self.anchor_synchronised);
         }
-        let found_its_time = synchronised && !self.anchor_synchronised && self.doubt.is_none();
+        // The step comes first, and the time service says that it is synchronised some minutes later.
+        let found_its_time = synchronised && !self.anchor_synchronised;
         if found_its_time && now.wall >= self.believed.wall { Ok(true) } else { Err(DoubtCause::Stepped { by_ms }) }
     }
 
@@ -118,8 +119,12 @@ impl Trust {
             return Err(DoubtCause::WentBack { from, to });
         }
         match self.doubt {
+            // Who had set it wrong does not clear it by a start of the machine: it is still where it was doubted,
+            // or further.
+            Some(Doubt { cause: cause @ DoubtCause::Stepped { by_ms }, since }) if by_ms > 0 && to >= since.wall => {
+                Err(cause)
+            }
             _ if gap_ms <= GAP_MAX_MS => Ok(true),
-            // Who had set it wrong does not clear it by a start of the machine.
             Some(Doubt { cause: cause @ DoubtCause::Stepped { .. }, .. }) => Err(cause),
             _ if synchronised => Ok(true),
             _ => Err(DoubtCause::Gap { from, to }),

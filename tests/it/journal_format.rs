@@ -95,8 +95,9 @@ fn check_what_fixtures_hold(directory: &TempDir) {
         wait: Wait { from: now, span_ms: 0 },
     };
     assert_eq!(db.deletion, (Workflow { mark: now.wall, phase: Phase::Active(Box::new(run)) }, 3));
+    assert_eq!((db.seen, db.paused, db.retired), (Some(21), false, false));
     // Another program wrote it: the next look deletes nothing.
-    assert_eq!((db.seen, db.paused, db.retired), (None, false, false));
+    assert!(db.memory.unlooked && db.memory.former.is_none() && db.memory.braked.is_none());
     assert_eq!(db.last_good.as_ref().map(|run| &*run.run_id), Some("run-1"));
     assert_eq!(db.last_creation.as_ref().map(|run| &*run.run_id), Some("run-3"));
     let skip = Skip {

@@ -6,6 +6,7 @@
 mod clocks;
 mod edits;
 mod guards;
+mod guards_bypassed;
 mod journal;
 mod notices;
 mod repositories;

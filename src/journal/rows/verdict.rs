@@ -31,6 +31,7 @@ pub(super) enum KeepRow {
     Rate { rate: u32 },
     CreationFailing { missed: u64 },
     Unlooked,
+    Unplanned,
     NotApproved { plan: u64 },
     FailedButRecent { age_ms: i64, until: UntilRow },
 }
@@ -112,6 +113,7 @@ pub(super) fn write(verdict: &Verdict) -> VerdictRow {
             Keep::Rate { rate } => KeepRow::Rate { rate: *rate },
             Keep::CreationFailing { missed } => KeepRow::CreationFailing { missed: *missed },
             Keep::Unlooked => KeepRow::Unlooked,
+            Keep::Unplanned => KeepRow::Unplanned,
             Keep::NotApproved { plan } => KeepRow::NotApproved { plan: *plan },
             Keep::FailedButRecent { age_ms, until } => KeepRow::FailedButRecent {
                 age_ms: *age_ms,
@@ -219,6 +221,7 @@ pub(super) fn read(row: VerdictRow) -> Option<Verdict> {
             KeepRow::Rate { rate } => Keep::Rate { rate },
             KeepRow::CreationFailing { missed } => Keep::CreationFailing { missed },
             KeepRow::Unlooked => Keep::Unlooked,
+            KeepRow::Unplanned => Keep::Unplanned,
             KeepRow::NotApproved { plan } => Keep::NotApproved { plan },
             KeepRow::FailedButRecent { age_ms, until } => Keep::FailedButRecent {
                 age_ms,

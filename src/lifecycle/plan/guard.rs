@@ -93,7 +93,9 @@ impl Held {
     pub fn remedy(&self) -> &'static str {
         match self {
             Held::Clock(_) => "if the clock is right, `snapkeep clock confirm`",
-            Held::Ahead { .. } => "`snapkeep clock confirm`, or `snapkeep expire` the snapshot",
+            Held::Ahead { .. } => {
+                "`snapkeep expire` the snapshot; if it was made while the clock was wrong, `snapkeep clock confirm` lets it be"
+            }
             Held::ListingShrank { .. } => "if that is right, approve the plan",
             Held::Edit { .. } | Held::Brake { .. } => "approve or refuse the plan",
         }

@@ -23,7 +23,13 @@ pub(super) struct Measure {
 }
 
 impl Measure {
-    pub(super) fn of(grounds: &Grounds, series: &Series<'_>, order: &[usize], entries: &[Entry]) -> Measure {
+    pub(super) fn of(
+        grounds: &Grounds,
+        series: &Series<'_>,
+        order: &[usize],
+        entries: &[Entry],
+        now: Timestamp,
+    ) -> Measure {
         let condemned = entries.iter().filter(|entry| is_loss(entry) && entry.verdict.is_condemned());
         let newly = match &grounds.former {
             None => 0,
@@ -36,7 +42,8 @@ impl Measure {
                 count(entries.iter().zip(order).filter(stayed))
             }
         };
-        let made = series.made_since(grounds.cleared_at);
+        let until = grounds.braked.map_or(now, |braked| braked.at);
+        let made = series.made_between(grounds.cleared_at, until);
         Measure { newly, made, missed: missed(grounds, series) }
     }
 }
@@ -52,11 +59,7 @@ fn is_loss(entry: &Entry) -> bool {
 /// by the plan that condemned it first.
 fn going(grounds: &Grounds, entries: &[Entry]) -> u32 {
     let known = |entry: &Entry| grounds.condemned_since.contains_key(&entry.target.id);
-    let goes = |entry: &&Entry| {
-        let is_going = matches!(entry.verdict, Verdict::Condemn(_) | Verdict::Keep(Keep::Grace { .. }));
-        is_going && is_loss(entry) && !known(entry)
-    };
-    count(entries.iter().filter(goes))
+    count(entries.iter().filter(|entry| entry.goes() && is_loss(entry) && !known(entry)))
 }
 
 fn count<T>(of: impl Iterator<Item = T>) -> u32 {
@@ -78,18 +81,11 @@ fn missed(grounds: &Grounds, series: &Series<'_>) -> u64 {
 }
 
 /// Takes back verdicts that would delete what should stay for now.
-pub(super) fn spare(
-    grounds: &Grounds,
-    series: &Series<'_>,
-    measure: &Measure,
-    entries: &mut [Entry],
-    look: Look,
-    now: Timestamp,
-) {
+pub(super) fn spare(grounds: &Grounds, measure: &Measure, entries: &mut [Entry], look: Look, now: Timestamp) {
     let mut left = grounds.rate_left;
     for entry in entries {
         let Verdict::Condemn(condemn) = &entry.verdict else { continue };
-        if let Some(keep) = spared(grounds, series, measure, entry, condemn, look, now) {
+        if let Some(keep) = spared(grounds, measure, entry, condemn, look, now) {
             entry.verdict = Verdict::Keep(keep);
             continue;
         }
@@ -104,7 +100,6 @@ pub(super) fn spare(
 
 fn spared(
     grounds: &Grounds,
-    series: &Series<'_>,
     measure: &Measure,
     entry: &Entry,
     condemn: &Condemn,
@@ -118,7 +113,7 @@ fn spared(
         }
         // A person has thought of the rest; what was shown as waiting out its grace still does.
         Some(_) => {}
-        None if grounds.seen.is_none() && series.own() > 0 => return Some(Keep::Unlooked),
+        None if grounds.unlooked => return Some(Keep::Unlooked),
         None if condemn.is_by_age() && measure.missed >= MISSED_MAX => {
             return Some(Keep::CreationFailing { missed: measure.missed });
         }
@@ -154,7 +149,7 @@ pub(super) fn hold(
     {
         held.push(Held::ListingShrank { before, now: own });
     }
-    let goes = entries.iter().any(|entry| entry.verdict.is_condemned()) || going(grounds, entries) > 0;
+    let goes = entries.iter().any(Entry::goes) || measure.newly > 0;
     if goes && let Some((snapshot, taken_at, ahead_ms)) = series.furthest_ahead(trust.wrong_until) {
         held.push(Held::Ahead { snapshot: snapshot.into(), taken_at, ahead_ms });
     }
@@ -180,12 +175,13 @@ fn too_much(
 ) -> impl Iterator<Item = Held> {
     // What this run has deleted before it had to plan anew belongs to the same whole.
     let own = series.own().saturating_add(deleted);
-    let share = u64::from(own) * u64::from(grounds.guards.brake_percent) / 100;
+    let measured = grounds.braked.map_or(own, |braked| braked.own.min(own));
+    let share = u64::from(measured) * u64::from(grounds.guards.brake_percent) / 100;
     let share = u32::try_from(share).unwrap_or(u32::MAX).max(FREE_MIN);
     let condemned = going(grounds, entries).saturating_add(deleted);
     let flow = u32::try_from(u64::from(measure.made) * 3 / 2).unwrap_or(u32::MAX);
     let limit = share.max(flow);
-    let newly = measure.newly.min(condemned);
+    let newly = measure.newly;
     let edit = (newly > share).then_some(Held::Edit { newly, limit: share });
     let brake = (condemned > limit).then_some(Held::Brake { condemned, own, made: measure.made, limit });
     edit.into_iter().chain(brake)

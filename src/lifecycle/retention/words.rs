@@ -25,6 +25,7 @@ impl Verdict {
                 Keep::Rate { .. } => "rate",
                 Keep::CreationFailing { .. } => "creation_failing",
                 Keep::Unlooked => "unlooked",
+                Keep::Unplanned => "unplanned",
                 Keep::NotApproved { .. } => "not_approved",
                 Keep::FailedButRecent { .. } => "failed_but_recent",
             },
@@ -84,6 +85,7 @@ impl fmt::Display for Keep {
             Keep::Unlooked => {
                 f.write_str("condemned by the first look since a restore or an upgrade, to go by the next")
             }
+            Keep::Unplanned => f.write_str("condemned by a look after the plan of this run, and not by that plan"),
             Keep::NotApproved { plan } => write!(f, "condemned, but not by plan {plan} that was approved"),
             Keep::FailedButRecent { age_ms, until } => match until {
                 Until::MaxAge(max_age) => {

@@ -46,6 +46,10 @@ fn a_clock_that_returns_is_believed_again_and_one_that_stays_away_is_not() {
     let restarted = away.look(rebooted(3650 * DAY), true).look(rebooted(3651 * DAY), true);
     assert_eq!(restarted.doubt, away.doubt);
     assert_eq!(doubt(away.look(rebooted(DAY), false)), None, "put right while it was down");
+    // Six days are no long gap, and wrong all the same.
+    let near = trust.look(later(6 * DAY, MINUTE), true);
+    assert!(doubt(near.look(rebooted(6 * DAY + MINUTE), true)).is_some());
+    assert_eq!(doubt(near.look(rebooted(2 * MINUTE), false)), None);
 }
 
 #[test]
@@ -76,6 +80,9 @@ fn a_board_without_a_clock_finds_its_time_once_a_boot() {
     let found = Moment { uptime: 50_000, ..rebooted(3 * 60 * MINUTE) };
     assert_eq!(doubt(trust.look(found, true)), None);
     assert!(doubt(trust.look(found, false)).is_some(), "a step that nobody vouches for");
+    // Some time services step first and vouch for it minutes later.
+    let vouched = Moment { uptime: 350_000, ..rebooted(3 * 60 * MINUTE + 5 * MINUTE) };
+    assert_eq!(doubt(trust.look(found, false).look(vouched, true)), None);
     let again = Moment { uptime: 90_000, ..rebooted(9 * 60 * MINUTE) };
     assert!(doubt(trust.look(found, true).look(again, true)).is_some(), "once");
     let back = Moment { uptime: 50_000, ..rebooted(-3 * 60 * MINUTE) };

@@ -90,9 +90,13 @@ fn a_journal_of_another_machine_makes_snapshots_and_deletes_none_until_a_person_
     assert!(matches!(done, Done::Acknowledged));
     stage.at("20:02");
     stage.obey_all();
+    assert_eq!(stage.kept.len(), 6, "the first look deletes nothing");
+    stage.at("20:10");
+    stage.run("db", Kind::Deletion, None).expect("a run");
+    stage.obey_all();
     assert_eq!(stage.kept.len(), 3);
     assert!(stage.view.daemon().restrictions.is_empty());
-    stage.restart("20:05");
+    stage.restart("20:15");
     assert!(stage.view.daemon().restrictions.is_empty());
 }
 

@@ -42,6 +42,8 @@ pub struct Stage {
     /// Notices handed out for delivery, and whether their channel was there.
     pub notices: Vec<(Notice, bool)>,
     pub abandoned: Vec<JobId>,
+    /// What the kernel says of its clock at a start.
+    pub synchronised: bool,
     /// What the repository keeps.
     pub kept: Vec<Snapshot>,
     names: BTreeMap<Arc<str>, Arc<str>>,
@@ -89,6 +91,7 @@ impl Stage {
             log: Vec::new(),
             notices: Vec::new(),
             abandoned: Vec::new(),
+            synchronised: true,
             kept: Vec::new(),
             names: BTreeMap::new(),
         };
@@ -99,7 +102,8 @@ impl Stage {
     fn start(&mut self) {
         let journal = Journal::open(self.folder.path(), self.now).expect("the journal opens");
         self.view = Arc::new(View::default());
-        let started = Engine::start(journal, self.roster.clone(), self.view.clone(), self.jobs_max, self.now, true);
+        let started =
+            Engine::start(journal, self.roster.clone(), self.view.clone(), self.jobs_max, self.now, self.synchronised);
         let (engine, errands) = started.expect("the engine starts");
         self.engine = Some(engine);
         self.take(errands);
