@@ -3,7 +3,7 @@
 #
 #   repositories.d/archives.toml        driver = "exec"
 #                                       command = ["/usr/local/lib/snapkeep/tar-driver.sh"]
-#                                       abilities = ["restore", "verify", "maintain"]
+#                                       abilities = ["restore", "verify", "maintain", "label"]
 #                                       path = "/srv/archives"
 #   a policy's [snapshot_config]        repository = "archives"
 #                                       directory = "/srv/wiki"
@@ -47,11 +47,12 @@ to=$(field "$restore,\"to\":\"\\([^\"\\\\]*\\)\".*" 3)
 include=$(field "$restore,\"to\":$text,\"include\":\\[\\([^]\\\\]*\\)\\],\"repository\":.*" 4)
 percent=$(field '.*,"read_data_percent":\([0-9]*\)}$' 1)
 keep_ms=$(field '.*,"keep_ms":\([0-9]*\)}$' 1)
+removed=$(field '.*,"remove_labels":\[\(.*\)\]}$' 1)
 all=$(field "$restore,\"to\":$text,\"include\":\\[\\],\"repository\":.*" 0)
 
 [ -n "$verb" ] || fail permanent 'the request is not understood; this driver speaks version 1'
 if [ "$verb" = abilities ]; then
-  say '{"result":{"cancel":false,"restore":true,"verify":true,"maintain":true,"effects_max":1}}'
+  say '{"result":{"cancel":false,"restore":true,"verify":true,"maintain":true,"label":true,"effects_max":1}}'
   exit 0
 fi
 [ -n "$path" ] || fail permanent 'the repository setting path is missing'
@@ -71,6 +72,12 @@ lock() {
   exec 9>>"$path/.lock"
   flock -n 9 || fail busy 'another creation or deletion is at work in this repository'
   say "$1" >"$path/.lock"
+}
+
+# Takes an object of texts apart, one pair a line: texts have their line feeds escaped.
+pairs() {
+  say "$1" | sed "s/^{//; s/}\$//; s/\($text:$text\),\{0,1\}/\1\\
+/g" | sed '/^$/d'
 }
 
 case $verb in
@@ -174,6 +181,24 @@ maintain)
       fail permanent "snapshot ${known##*/} has lost a part of it"
   done
   say "{\"result\":{\"marked\":{\"count\":$marked,\"bytes\":0},\"removed\":{\"count\":$removed,\"bytes\":0}}}"
+  ;;
+label)
+  [ -n "$id" ] && [ -n "$labels" ] || fail permanent 'this identity, or the labels, are not understood'
+  lock ''
+  [ -e "$path/$id.json" ] || fail permanent 'the snapshot is gone'
+  # What was there and is neither set nor removed, then what is set; quotes inside of texts are escaped, so
+  # that a key in its quotes is found where it is a key.
+  kept=$(pairs "$(cat "$path/$id.json")" | while IFS= read -r pair; do
+    key=$(say "$pair" | sed "s/^\($text\):.*/\1/")
+    case ",${labels#?}" in *",$key:"*) continue ;; esac
+    case ",$removed," in *",$key,"*) continue ;; esac
+    printf '%s,' "$pair"
+  done)
+  new=$kept$(pairs "$labels" | tr '\n' ',')
+  say "{${new%,}}" >"$path/$id.json.new"
+  mv "$path/$id.json.new" "$path/$id.json"
+  found=$(snapshot "$id") || fail transient 'the snapshot could not be read'
+  say "{\"result\":{\"snapshot\":$found}}"
   ;;
 *)
   fail permanent 'this driver does not know that verb'

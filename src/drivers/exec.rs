@@ -39,6 +39,7 @@ pub(super) fn program(table: &Map<String, Value>, base: &Path) -> Result<Process
         restore_beside: false,
         verify: false,
         maintain: false,
+        label: false,
         effects_max: 1,
     };
     if let Some(effects_max) = effects_max.and_then(|count| usize::try_from(count).ok()) {
@@ -51,11 +52,13 @@ pub(super) fn program(table: &Map<String, Value>, base: &Path) -> Result<Process
             "restore_beside" => abilities.restore_beside = true,
             "verify" => abilities.verify = true,
             "maintain" => abilities.maintain = true,
+            "label" => abilities.label = true,
             other => settings.problem(SettingProblem {
                 path: vec!["abilities".to_owned(), index.to_string()],
                 message: format!("unknown ability {other}"),
                 hint: Some(
-                    "a program may be able to \"cancel\", \"restore\", \"restore_beside\", \"verify\" and \"maintain\""
+                    "a program may be able to \"cancel\", \"restore\", \"restore_beside\", \"verify\", \"maintain\" \
+                     and \"label\""
                         .to_owned(),
                 ),
             }),

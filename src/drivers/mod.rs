@@ -9,6 +9,7 @@
 //! - `describe` tells what became of one name, also of one it has never heard of.
 //! - `list` is complete, or a fault; it never leaves out what it could not read.
 //! - `delete` names a snapshot by the driver's own identity; one that is gone counts as deleted.
+//! - `label` leaves one snapshot of that name, killed at any moment at least one, and all but its labels alone.
 //! - `verify` finds what is listed, and `maintain` takes nothing away that is.
 //! - Every call ends by its deadline; a call that is dropped stops what it began.
 
@@ -22,7 +23,7 @@ pub mod protocol;
 pub mod registry;
 mod settings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
@@ -82,6 +83,13 @@ pub trait Driver: Send + Sync + fmt::Debug {
         Box::pin(async move { Err(Fault::permanent("this driver has no maintenance")) })
     }
 
+    /// Sets and removes labels of one snapshot, and returns it as it stands then: its identity may be
+    /// another, its name never is. Only where [`Abilities::label`] says so.
+    fn label<'a>(&'a self, order: &'a LabelOrder, _call: &'a Call) -> Reply<'a, Snapshot> {
+        let fault = Fault::permanent(format!("this driver cannot label {}", order.target.name));
+        Box::pin(async move { Err(fault) })
+    }
+
     /// Tells which keys open the repository, and changes them. Only a driver that encrypts by itself has
     /// any. A key never passes through here.
     fn keys<'a>(&'a self, _order: &'a KeyOrder, _call: &'a Call) -> Reply<'a, KeyReport> {
@@ -118,6 +126,8 @@ pub struct Abilities {
     pub verify: bool,
     /// Give space back, and look whether the repository holds together.
     pub maintain: bool,
+    /// Change the labels of a snapshot that is there.
+    pub label: bool,
     /// How many creations and deletions one repository takes at once.
     pub effects_max: usize,
 }
@@ -189,6 +199,17 @@ pub struct Verified {
     pub files: u64,
     /// Bytes that were read and found as they were written.
     pub bytes_read: u64,
+}
+
+/// An order to change the labels of a snapshot.
+#[derive(Clone, Debug)]
+pub struct LabelOrder {
+    /// Which snapshot.
+    pub target: Target,
+    /// To be there, with these values.
+    pub set: BTreeMap<String, String>,
+    /// Not to be there.
+    pub remove: BTreeSet<String>,
 }
 
 /// An order to maintain a repository.

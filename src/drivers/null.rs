@@ -11,8 +11,8 @@ use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::Fault;
 
 use super::{
-    Abilities, Call, Created, Driver, Found, MaintainOrder, Maintained, Order, Reply, RestoreOrder, Restored, Verified,
-    VerifyOrder,
+    Abilities, Call, Created, Driver, Found, LabelOrder, MaintainOrder, Maintained, Order, Reply, RestoreOrder,
+    Restored, Verified, VerifyOrder,
 };
 
 /// A repository in memory. Clones share it.
@@ -42,6 +42,7 @@ impl Driver for Null {
             restore_beside: false,
             verify: true,
             maintain: true,
+            label: true,
             effects_max: usize::MAX,
         }
     }
@@ -106,6 +107,18 @@ impl Driver for Null {
             } else {
                 Err(Fault::permanent(format!("snapshot {} is gone", order.target.name)))
             }
+        })
+    }
+
+    fn label<'a>(&'a self, order: &'a LabelOrder, _call: &'a Call) -> Reply<'a, Snapshot> {
+        Box::pin(async move {
+            let LabelOrder { target, set, remove } = order;
+            let mut snapshots = self.snapshots();
+            let found = snapshots.values_mut().find(|snapshot| *snapshot.id == *target.id);
+            let found = found.ok_or_else(|| Fault::permanent(format!("snapshot {} is gone", target.name)))?;
+            found.labels.extend(set.clone());
+            found.labels.retain(|key, _| !remove.contains(key));
+            Ok(found.clone())
         })
     }
 

@@ -3,7 +3,7 @@
 //! Both ends use them: the host in [`super::process`], and `snapkeep driver files`. Nothing that
 //! comes over the wire is trusted; the host checks what these types cannot say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,8 @@ pub enum Verb {
     Verify,
     /// Give the space back that nothing needs, and look whether the repository holds together.
     Maintain,
+    /// Change the labels of a snapshot.
+    Label,
     /// Tell about its keys, and change them. No part of the protocol: only this program asks it, of itself.
     Keys,
 }
@@ -58,6 +60,7 @@ impl Verb {
             Verb::Restore => "restore",
             Verb::Verify => "verify",
             Verb::Maintain => "maintain",
+            Verb::Label => "label",
             Verb::Keys => "keys",
         }
     }
@@ -80,7 +83,7 @@ pub struct RequestLine {
     pub id: Option<String>,
     /// How long it may take.
     pub time_max_ms: u64,
-    /// What to stamp on a new snapshot.
+    /// What to stamp on a new snapshot, or to set on one that is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, String>>,
     /// Where to restore to.
@@ -103,6 +106,9 @@ pub struct RequestLine {
     /// How long what nothing needs is kept at least before it is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_ms: Option<u64>,
+    /// What to remove of a snapshot's labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remove_labels: Option<BTreeSet<String>>,
     /// What to do about the keys. No part of the protocol, as [`Verb::Keys`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeyOrder>,
@@ -297,6 +303,14 @@ pub struct AmountLine {
     pub bytes: u64,
 }
 
+/// The result of `label`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelResult {
+    /// The snapshot as it stands then.
+    pub snapshot: SnapshotLine,
+}
+
 /// The result of `abilities`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -314,6 +328,9 @@ pub struct AbilitiesResult {
     /// Whether it understands `maintain`.
     #[serde(default)]
     pub maintain: bool,
+    /// Whether it understands `label`.
+    #[serde(default)]
+    pub label: bool,
     /// How many creations and deletions at once.
     pub effects_max: u64,
 }

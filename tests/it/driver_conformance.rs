@@ -30,7 +30,7 @@ fn test(words: &[&str]) -> (Exit, String, String) {
 fn the_sample_driver_passes_the_whole_suite() {
     let (exit, table, aside) = test(&["--settings", SETTINGS, "--snapshot-config", CONFIG, "--", SAMPLE]);
     assert_eq!((exit, aside.as_str()), (Exit::Fine, ""), "{table}");
-    assert!(table.ends_with("30 passed, 0 failed, 1 skipped\n"), "{table}");
+    assert!(table.ends_with("33 passed, 0 failed, 1 skipped\n"), "{table}");
     assert!(table.contains("passed   restore gives the data back into an empty directory\n"), "{table}");
     assert!(table.contains("skipped  cancel of what is not being made is answered"), "{table}");
 }
@@ -159,6 +159,7 @@ const SINS: &[Sin] = &[
             "what was deleted is described as null",
             "restoring what was deleted is a permanent fault",
             "verifying what was deleted is a permanent fault",
+            "labelling what was deleted is a permanent fault",
         ],
         true,
     ),
@@ -170,6 +171,7 @@ const SINS: &[Sin] = &[
             "delete removes that snapshot and no other",
             "what was deleted is described as null",
             "restoring what was deleted is a permanent fault",
+            "labelling what was deleted is a permanent fault",
             "maintenance removes nothing before its time, and no snapshot",
             "after maintenance a snapshot still gives its data back",
             "unknown fields of a request are ignored",
@@ -217,6 +219,19 @@ const SINS: &[Sin] = &[
         "  marked=0 removed=0\n",
         "  marked=0 removed=0; for file in \"$path\"/*-b.tar; do tar -cf \"$file\" -T /dev/null; done\n",
         &["after maintenance a snapshot still gives its data back"],
+        false,
+    ),
+    ("  new=$kept$(pairs", "  new=$(pairs", &["label sets and removes labels, and changes nothing else"], false),
+    (
+        "    case \",$removed,\" in",
+        "    case , in",
+        &["label sets and removes labels, and changes nothing else"],
+        false,
+    ),
+    (
+        "  [ -e \"$path/$id.json\" ] || fail permanent 'the snapshot is gone'\n  # What",
+        "  [ -e \"$path/$id.json\" ] || fail transient 'the snapshot is gone'\n  # What",
+        &["labelling what was deleted is a permanent fault"],
         false,
     ),
     ("[ -z \"$(ls -A \"$to\")\" ]", ":", &["restore refuses a directory that is not empty"], false),

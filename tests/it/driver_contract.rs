@@ -62,7 +62,7 @@ fn exec() -> Fixture {
         "exec",
         |repository| {
             let command = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples/tar-driver.sh");
-            json!({"command": [command], "path": repository, "abilities": ["restore", "verify", "maintain"]})
+            json!({"command": [command], "path": repository, "abilities": ["restore", "verify", "maintain", "label"]})
         },
         |source| json!({"directory": source}),
     )

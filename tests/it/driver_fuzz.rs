@@ -175,6 +175,7 @@ async fn ask(asked: Asked, file: &Path, said: &[u8]) -> bool {
         restore_beside: false,
         verify: false,
         maintain: false,
+        label: false,
         effects_max: 1,
     };
     let limits = Limits { output_bytes_max: 4 << 20, grace: Duration::from_secs(5), ..Limits::default() };

@@ -21,6 +21,8 @@ use snapkeep::lifecycle::workflow::FaultKind;
 use crate::driver_contract::{Fixture, call, create, files, list, name, order, target};
 use crate::support::skips::not_tested;
 
+mod relabel;
+
 /// Fills a folder with one of everything that can be kept.
 pub fn fill(source: &Path) {
     let long_ago = SystemTime::UNIX_EPOCH + Duration::new(1_000_000_000, 123_456_789);
@@ -204,6 +206,7 @@ async fn what_may_not_be_read_makes_a_snapshot_partial() {
         restore_beside: true,
         verify: false,
         maintain: false,
+        label: false,
         effects_max: 1,
     };
     let driver = Arc::new(ProcessDriver::new(program, repository, abilities, Limits::default()));

@@ -40,6 +40,7 @@ impl Script {
             restore_beside: false,
             verify: false,
             maintain: false,
+            label: false,
             effects_max: 1,
         };
         let driver = ProcessDriver::new(program, Map::new(), abilities, limits);
@@ -261,6 +262,7 @@ async fn a_program_that_is_not_there_needs_a_person() {
         restore_beside: false,
         verify: false,
         maintain: false,
+        label: false,
         effects_max: 1,
     };
     let driver = ProcessDriver::new(program, Map::new(), abilities, limits());

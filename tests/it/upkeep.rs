@@ -47,8 +47,15 @@ pub fn driver_ahead(fixture: &Fixture, hours: u32) -> Option<ProcessDriver> {
     arguments.extend([env!("CARGO_BIN_EXE_snapkeep"), "driver", "files"].map(OsString::from));
     let program = Program { path: "/usr/bin/env".into(), arguments, called: None, title: "files".to_owned() };
     let repository = json!({"path": fixture.repository()}).as_object().expect("a table").clone();
-    let abilities =
-        Abilities { cancel: false, restore: true, restore_beside: true, verify: true, maintain: true, effects_max: 1 };
+    let abilities = Abilities {
+        cancel: false,
+        restore: true,
+        restore_beside: true,
+        verify: true,
+        maintain: true,
+        label: false,
+        effects_max: 1,
+    };
     Some(ProcessDriver::new(program, repository, abilities, Limits::default()))
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::lifecycle::snapshot::{Snapshot, SnapshotName, Status, label};
 use crate::lifecycle::workflow::{Fault, FaultKind};
 
-use super::super::{Created, Found, MaintainOrder, Order, RestoreOrder, VerifyOrder};
+use super::super::{Created, Found, LabelOrder, MaintainOrder, Order, RestoreOrder, VerifyOrder};
 use super::{Trial, Unmet, Verdict, answer, same, target, untried, words, wrong};
 
 /// The last parts of the names used here.
@@ -26,6 +26,12 @@ const LABELS: [(&str, &str); 5] = [
     ("note", "a,b=c \"}\\ %2C ü"),
     ("empty", ""),
 ];
+
+/// What is set later, on one that has those: another value, and a key of its own.
+const SET: [(&str, &str); 3] =
+    [("note", "c,d=\"e\\f\" %2C"), ("later", "b,\"a\":1"), (label::POLICY, "snapkeep-test-2")];
+/// What is removed from it.
+const REMOVED: &str = "empty";
 
 /// The labels of somebody else's snapshot.
 const FOREIGN: [(&str, &str); 2] = [(label::POLICY, "snapkeep-test"), (label::INSTALLATION, "somebody-else")];
@@ -69,6 +75,15 @@ impl Trial<'_> {
         let verdict = self.verifies(first).await;
         self.report.note("verify finds a good snapshot sound", verdict);
 
+        let labelled = self.labels_one(first).await;
+        let verdict = labelled.as_ref().map(|_| ()).map_err(Unmet::clone);
+        self.report.note("label sets and removes labels, and changes nothing else", verdict);
+        let verdict = match &labelled {
+            Ok(asked) => self.labels_it_again(asked).await,
+            Err(_) => untried("label did not work the first time"),
+        };
+        self.report.note("label asked again, also by the identity of before, changes nothing more", verdict);
+
         let verdict = self.deletes(first, &before).await;
         self.report.note("delete removes that snapshot and no other", verdict);
         let verdict = self.deletes_again(first).await;
@@ -82,6 +97,8 @@ impl Trial<'_> {
         self.report.note("restoring what was deleted is a permanent fault", verdict);
         let verdict = self.verifies_nothing_deleted(first).await;
         self.report.note("verifying what was deleted is a permanent fault", verdict);
+        let verdict = self.labels_nothing_deleted(first).await;
+        self.report.note("labelling what was deleted is a permanent fault", verdict);
         let verdict = self.maintains(first).await;
         self.report.note("maintenance removes nothing before its time, and no snapshot", verdict);
         let verdict = self.restores_after_maintenance(first).await;
@@ -304,6 +321,61 @@ impl Trial<'_> {
         }
         let Some(first) = first else { return nothing_made() };
         Ok(VerifyOrder { target: target(first), read_data_percent: 100 })
+    }
+
+    /// Changes the labels of a second snapshot, and returns what was asked for.
+    async fn labels_one(&self, first: Option<&Snapshot>) -> Result<(LabelOrder, Snapshot), Unmet> {
+        if !self.driver.abilities().label {
+            return untried("the driver says that it cannot label");
+        }
+        if first.is_none() {
+            return nothing_made();
+        }
+        let name = self.bench.name("b")?;
+        let before = self.listed().await?;
+        let Some(one) = before.values().find(|snapshot| snapshot.name == name.as_str()) else { return nothing_made() };
+        let order = LabelOrder { target: target(one), set: texts(&SET), remove: [REMOVED.to_owned()].into() };
+        let labelled = answer("the snapshot", self.driver.label(&order, &self.bench.call()).await)?;
+        let mut labels = one.labels.clone();
+        labels.extend(texts(&SET));
+        labels.remove(REMOVED);
+        let expected = Snapshot { id: labelled.id.clone(), labels, ..one.clone() };
+        same("the snapshot with other labels:", &expected, &labelled)?;
+        let mut expected: BTreeMap<String, Snapshot> = before.clone();
+        expected.remove(&one.id);
+        expected.insert(labelled.id.clone(), labelled);
+        same("listed afterwards:", &expected, &self.listed().await?)?;
+        let described = answer("a description", self.driver.describe(&name, &self.bench.call()).await)?;
+        let described = described.map(|found| (found.snapshot.id.clone(), found.snapshot));
+        let expected = expected.into_iter().find(|(_, snapshot)| snapshot.name == name.as_str());
+        same("described afterwards:", &expected, &described)?;
+        Ok((order, one.clone()))
+    }
+
+    async fn labels_it_again(&self, (order, before): &(LabelOrder, Snapshot)) -> Verdict {
+        let listed = self.listed().await?;
+        let Some(now) = listed.values().find(|snapshot| snapshot.name == before.name) else {
+            return wrong(format!("{} in the list", before.name), "it is not");
+        };
+        for target in [&order.target, &target(now)] {
+            let order = LabelOrder { target: target.clone(), ..order.clone() };
+            let labelled = answer("the snapshot", self.driver.label(&order, &self.bench.call()).await)?;
+            same("the snapshot that is there:", now, &labelled)?;
+        }
+        same("listed afterwards:", &listed, &self.listed().await?)
+    }
+
+    async fn labels_nothing_deleted(&self, first: Option<&Snapshot>) -> Verdict {
+        if !self.driver.abilities().label {
+            return untried("the driver says that it cannot label");
+        }
+        let Some(first) = first else { return nothing_made() };
+        let order = LabelOrder { target: target(first), set: texts(&SET), remove: BTreeSet::new() };
+        match self.driver.label(&order, &self.bench.call()).await {
+            Err(fault) if fault.kind == FaultKind::Permanent => Ok(()),
+            Err(fault) => wrong("a permanent fault", words(&fault)),
+            Ok(_) => wrong("a permanent fault", "a result"),
+        }
     }
 
     async fn maintains(&self, first: Option<&Snapshot>) -> Verdict {

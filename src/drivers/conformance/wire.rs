@@ -54,6 +54,7 @@ fn abilities(configured: Abilities, told: &Result<Abilities, Fault>) -> Verdict 
         ("restore_beside", configured.restore_beside, told.restore_beside),
         ("verify", configured.verify, told.verify),
         ("maintain", configured.maintain, told.maintain),
+        ("label", configured.label, told.label),
     ] {
         if configured && !told {
             return wrong(format!("that it can {word}, as the settings say"), "that it cannot");

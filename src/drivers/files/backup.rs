@@ -18,7 +18,7 @@ use super::present::Began;
 use super::repository::{self, Opened};
 use super::source::{self, Source, Troubles};
 use super::worker::Log;
-use super::{Config, Place, damage, tags};
+use super::{Config, Place, damage, relabel, tags};
 
 /// Makes the snapshot, or accepts that it is there.
 pub fn create(
@@ -43,11 +43,10 @@ pub fn create(
     let all = repository::snapshots(place, &opened)?;
     let named =
         |snapshot: &&SnapshotFile| !repository::is_provisional(snapshot) && repository::line(snapshot).name == name;
-    if let Some(snapshot) = all.iter().find(named) {
-        sweep(&opened, &all)?;
+    sweep(&opened, &all)?;
+    if let Some(snapshot) = relabel::current(&all).find(named) {
         return Ok(made(snapshot, news));
     }
-    sweep(&opened, &all)?;
     if roots.is_empty() {
         return Err(nothing_to_read(&troubles));
     }
@@ -131,8 +130,9 @@ fn description(snapshot: &SnapshotFile, vanished: u64, told: [Option<String>; 2]
 
 /// Removes what killed processes left behind. Under the lock nothing of ours can be in the making.
 pub fn sweep(opened: &Opened, all: &[SnapshotFile]) -> Result<(), Fault> {
-    let left: Vec<SnapshotId> =
+    let mut left: Vec<SnapshotId> =
         all.iter().filter(|snapshot| repository::is_provisional(snapshot)).map(|snapshot| snapshot.id).collect();
+    left.extend(relabel::replaced(all));
     if left.is_empty() { Ok(()) } else { delete(opened, &left) }
 }
 

@@ -6,14 +6,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::lifecycle::plan::Target;
-use crate::lifecycle::snapshot::{Listing, SnapshotName};
+use crate::lifecycle::snapshot::{Listing, Snapshot, SnapshotName};
 use crate::lifecycle::workflow::Fault;
 
 use super::super::keys::{KeyOrder, KeyReport, Secret};
 use super::super::process::ProcessDriver;
 use super::super::{
-    Abilities, Call, Created, Driver, Found, MaintainOrder, Maintained, Order, Reply, RestoreOrder, Restored, Verified,
-    VerifyOrder,
+    Abilities, Call, Created, Driver, Found, LabelOrder, MaintainOrder, Maintained, Order, Reply, RestoreOrder,
+    Restored, Verified, VerifyOrder,
 };
 use super::repository::Finding;
 use super::{Place, key, repository};
@@ -60,6 +60,10 @@ impl Driver for Files {
 
     fn maintain<'a>(&'a self, order: &'a MaintainOrder, call: &'a Call) -> Reply<'a, Maintained> {
         self.process.maintain(order, call)
+    }
+
+    fn label<'a>(&'a self, order: &'a LabelOrder, call: &'a Call) -> Reply<'a, Snapshot> {
+        self.process.label(order, call)
     }
 
     fn keys<'a>(&'a self, order: &'a KeyOrder, call: &'a Call) -> Reply<'a, KeyReport> {

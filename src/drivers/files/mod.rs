@@ -24,6 +24,7 @@ mod maintain;
 mod output;
 mod present;
 mod reading;
+mod relabel;
 mod repository;
 mod restore;
 mod source;
@@ -158,8 +159,15 @@ pub fn open(table: &Map<String, Value>, base: &Path, program: &Path) -> Result<A
         limits.memory_bytes_max = memory_max;
     }
     // One writer at a time: the format has no lock that we could rely on.
-    let abilities =
-        Abilities { cancel: false, restore: true, restore_beside: true, verify: true, maintain: true, effects_max: 1 };
+    let abilities = Abilities {
+        cancel: false,
+        restore: true,
+        restore_beside: true,
+        verify: true,
+        maintain: true,
+        label: true,
+        effects_max: 1,
+    };
     let process = ProcessDriver::new(program, repository, abilities, limits);
     Ok(Arc::new(driver::Files { place, process }))
 }

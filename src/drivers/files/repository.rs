@@ -263,6 +263,7 @@ pub fn line(snapshot: &SnapshotFile) -> SnapshotLine {
     let mut labels = tags::labels(snapshot.tags.iter());
     let partial = labels.remove(tags::PARTIAL).is_some();
     let provisional = labels.remove(tags::PROVISIONAL).is_some();
+    labels.remove(tags::REWRITTEN);
     // A name for people; what is told apart is told apart by id.
     let name = labels.remove(tags::NAME).unwrap_or_else(|| id[..8].to_owned());
     let status = match (provisional, partial) {

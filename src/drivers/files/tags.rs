@@ -12,6 +12,18 @@ pub const PARTIAL: &str = "snapkeep_partial";
 /// Stands on a snapshot until it is known how whole it is; then it is replaced. One that keeps it was
 /// left behind by a process that was killed.
 pub const PROVISIONAL: &str = "snapkeep_provisional";
+/// How often the labels were changed since it was made.
+pub const REWRITTEN: &str = "snapkeep_rewritten";
+
+/// Whether a label is the driver's own, and no caller's.
+pub fn is_own(key: &str) -> bool {
+    [NAME, PARTIAL, PROVISIONAL, REWRITTEN].contains(&key)
+}
+
+/// Returns the key of a tag.
+pub fn key(tag: &str) -> String {
+    unescape(tag.split_once('=').map_or(tag, |(key, _)| key))
+}
 
 /// Returns a label as a tag.
 pub fn tag(key: &str, value: &str) -> String {

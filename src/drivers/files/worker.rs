@@ -20,7 +20,7 @@ use super::super::protocol::{
 };
 use super::lock::{self, Lock};
 use super::output::Output;
-use super::{Config, Place, backup, keyring, maintain, repository, restore, verify};
+use super::{Config, Place, backup, keyring, maintain, relabel, repository, restore, verify};
 
 /// Thousands of paths and patterns; a request that is longer was not written by our daemon.
 const REQUEST_BYTES_MAX: u64 = 16 << 20;
@@ -78,6 +78,7 @@ fn answer(request: RequestLine, output: &Output) -> Result<Value, Fault> {
             restore_beside: true,
             verify: true,
             maintain: true,
+            label: true,
             effects_max: 1,
         });
     }
@@ -111,6 +112,12 @@ fn answer(request: RequestLine, output: &Output) -> Result<Value, Fault> {
             let keep_ms = needed("keep_ms", request.keep_ms)?;
             result(&maintain::maintain(&place, keep_ms, output)?)
         }
+        Verb::Label => {
+            let (set, remove) = (request.labels.clone().unwrap_or_default(), request.remove_labels.clone());
+            let remove = remove.unwrap_or_default();
+            let wanted = relabel::Wanted { set: &set, remove: &remove };
+            result(&relabel::label(&place, &name()?, &id()?, &wanted, output)?)
+        }
         Verb::Keys => result(&keyring::answer(&place, &needed("keys", request.keys.clone())?, output)?),
         Verb::Abilities | Verb::Cancel => Err(Fault::permanent("what is being made is stopped by ending its process")),
     }
@@ -135,7 +142,8 @@ fn describe(place: &Place, name: String, output: &Output) -> Result<DescribeResu
     };
     let all = repository::snapshots(place, &opened)?;
     // What a killed process left behind is nothing: it is swept when it is made again.
-    let found = all.iter().filter(|snapshot| !repository::is_provisional(snapshot)).find_map(|snapshot| {
+    let mut whole = relabel::current(&all).filter(|snapshot| !repository::is_provisional(snapshot));
+    let found = whole.find_map(|snapshot| {
         let line = repository::line(snapshot);
         (line.name == name).then(|| (line, snapshot.description.clone()))
     });
@@ -146,15 +154,17 @@ fn describe(place: &Place, name: String, output: &Output) -> Result<DescribeResu
 fn list(place: &Place, output: &Output) -> Result<ListResult, Fault> {
     let Some(opened) = repository::open(place, output)? else { return Ok(ListResult { count: 0 }) };
     let all = repository::snapshots(place, &opened)?;
-    for snapshot in &all {
+    let mut count = 0;
+    for snapshot in relabel::current(&all) {
         let mut line = repository::line(snapshot);
         // One that is about to be replaced is no failure while its maker lives.
         if repository::is_provisional(snapshot) && lock::is_making(place, &line.name)? {
             line.status = StatusWord::Running;
         }
         output.line(&Line::Snapshot(line));
+        count += 1;
     }
-    Ok(ListResult { count: all.len() as u64 })
+    Ok(ListResult { count })
 }
 
 /// Forgets the snapshot. What only it needed stays in the repository until it is pruned, which is
@@ -170,6 +180,7 @@ fn delete(place: &Place, name: &str, id: &str, output: &Output) -> Result<DoneRe
         return Ok(DoneResult {});
     }
     repository::no_restic_at_work(place, &lock)?;
+    relabel::sweep_behind(place, &opened, id)?;
     let id: SnapshotId = id.parse().map_err(|_| Fault::permanent(format!("{id} is not a snapshot's id")))?;
     opened.delete_snapshots(&[id]).map_err(|error| repository::fault("snapshot cannot be deleted", &error))?;
     fs::File::open(place.path.join("snapshots"))

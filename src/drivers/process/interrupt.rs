@@ -108,6 +108,7 @@ mod tests {
             restore_beside: false,
             verify: false,
             maintain: false,
+            label: false,
             effects_max: 1,
         };
         let limits = Limits { grace: Duration::from_secs(2), ..Limits::default() };

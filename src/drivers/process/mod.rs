@@ -26,17 +26,17 @@ use serde_json::{Map, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::lifecycle::plan::Target;
-use crate::lifecycle::snapshot::{Listing, SnapshotName};
+use crate::lifecycle::snapshot::{Listing, Snapshot, SnapshotName};
 use crate::lifecycle::workflow::Fault;
 
 use super::keys::{KeyOrder, KeyReport};
 use super::protocol::{
-    AbilitiesResult, AmountLine, CreateResult, DescribeResult, DoneResult, ListResult, MaintainResult, RequestLine,
-    RestoreResult, SnapshotLine, VERSION, Verb, VerifyResult,
+    AbilitiesResult, AmountLine, CreateResult, DescribeResult, DoneResult, LabelResult, ListResult, MaintainResult,
+    RequestLine, RestoreResult, SnapshotLine, VERSION, Verb, VerifyResult,
 };
 use super::{
-    Abilities, Amount, Call, Created, Driver, Found, MaintainOrder, Maintained, Order, Reply, RestoreOrder, Restored,
-    Verified, VerifyOrder,
+    Abilities, Amount, Call, Created, Driver, Found, LabelOrder, MaintainOrder, Maintained, Order, Reply, RestoreOrder,
+    Restored, Verified, VerifyOrder,
 };
 use child::{Ended, Worker};
 use dialogue::{Breach, Dialogue};
@@ -117,8 +117,8 @@ impl ProcessDriver {
     pub async fn ask_abilities(&self, call: &Call) -> Result<Abilities, Fault> {
         let answer: AbilitiesResult = self.answer(self.request(Verb::Abilities, call), call).await?;
         let effects_max = usize::try_from(answer.effects_max).unwrap_or(usize::MAX).max(1);
-        let AbilitiesResult { cancel, restore, restore_beside, verify, maintain, effects_max: _ } = answer;
-        Ok(Abilities { cancel, restore, restore_beside, verify, maintain, effects_max })
+        let AbilitiesResult { cancel, restore, restore_beside, verify, maintain, label, effects_max: _ } = answer;
+        Ok(Abilities { cancel, restore, restore_beside, verify, maintain, label, effects_max })
     }
 
     /// Returns the same program, of which is now known what it can do.
@@ -159,6 +159,7 @@ impl ProcessDriver {
             repository: self.repository.clone(),
             read_data_percent: None,
             keep_ms: None,
+            remove_labels: None,
             keys: None,
         }
     }
@@ -422,6 +423,25 @@ impl Driver for ProcessDriver {
                 repaired: amount(repaired),
                 message: message.map(|message| dialogue::clean(&message)),
             })
+        })
+    }
+
+    fn label<'a>(&'a self, order: &'a LabelOrder, call: &'a Call) -> Reply<'a, Snapshot> {
+        Box::pin(async move {
+            let LabelOrder { target, set, remove } = order;
+            if !self.abilities.label {
+                let message = format!("driver {} cannot label {}", self.program.title, target.name);
+                return Err(Fault::permanent(message));
+            }
+            let request = RequestLine {
+                name: Some(target.name.to_string()),
+                id: Some(target.id.to_string()),
+                labels: Some(set.clone()),
+                remove_labels: Some(remove.clone()),
+                ..self.request(Verb::Label, call)
+            };
+            let LabelResult { snapshot } = self.answer(request, call).await?;
+            self.same_name(Verb::Label, &target.name, snapshot, None).map(|found| found.snapshot)
         })
     }
 }

@@ -105,8 +105,15 @@ fn driver_within(fixture: &Fixture, mebibytes: u64) -> ProcessDriver {
         title: "files".to_owned(),
     };
     let repository = json!({"path": fixture.repository()}).as_object().expect("a table").clone();
-    let abilities =
-        Abilities { cancel: false, restore: true, restore_beside: true, verify: true, maintain: true, effects_max: 1 };
+    let abilities = Abilities {
+        cancel: false,
+        restore: true,
+        restore_beside: true,
+        verify: true,
+        maintain: true,
+        label: false,
+        effects_max: 1,
+    };
     let limits = Limits { memory_bytes_max: mebibytes << 20, ..Limits::default() };
     ProcessDriver::new(program, repository, abilities, limits)
 }

@@ -32,6 +32,7 @@ enum Doing {
     Creating,
     Deleting,
     Maintaining,
+    Labelling,
 }
 
 /// Lets a driver process begin, and kills it after `at_most`; without that it runs to its end. Returns
@@ -123,6 +124,14 @@ impl Kept {
             Doing::Deleting if there.is_none() => {
                 self.snapshots.remove(doubtful);
             }
+            // One that was killed has changed the labels or not, and there is one of it.
+            Doing::Labelling => {
+                let known = self.snapshots.get_mut(doubtful).expect(context);
+                let there = there.expect(context);
+                let told = (there.taken_at, there.size_bytes, there.labels.get("sm_policy"));
+                assert_eq!(told, (known.0.taken_at, known.0.size_bytes, known.0.labels.get("sm_policy")), "{context}");
+                known.0 = there;
+            }
             Doing::Deleting | Doing::Maintaining => {}
         }
         for (kept, _) in self.snapshots.values() {
@@ -184,11 +193,12 @@ async fn killed_at_any_moment_nothing_that_was_made_is_lost_and_nothing_half_mad
             _ if !kept.fixture.repository().join("config").exists() => Doing::Beginning,
             _ if newest.is_none() => Doing::Creating,
             0..45 if kept.snapshots.len() < SNAPSHOTS_MAX => Doing::Creating,
-            0..70 => Doing::Deleting,
+            0..60 => Doing::Deleting,
+            60..80 => Doing::Labelling,
             _ => Doing::Maintaining,
         };
         let text = match doing {
-            Doing::Deleting => {
+            Doing::Deleting | Doing::Labelling => {
                 let nth = dice.below(kept.snapshots.len() as u64) as usize;
                 kept.snapshots.keys().nth(nth).cloned().expect("one of them")
             }
@@ -203,6 +213,11 @@ async fn killed_at_any_moment_nothing_that_was_made_is_lost_and_nothing_half_mad
             Doing::Deleting => {
                 let id = &kept.snapshots[&text].0.id;
                 request(&kept.fixture, "delete", json!({"name": text, "id": id}))
+            }
+            Doing::Labelling => {
+                let id = &kept.snapshots[&text].0.id;
+                let labels = json!({"snapkeep_hold": context});
+                request(&kept.fixture, "label", json!({"name": text, "id": id, "labels": labels}))
             }
             Doing::Maintaining => {
                 // What an earlier one marked is removed by a later one.

@@ -214,6 +214,7 @@ impl Driver for Unasked {
             restore_beside: false,
             verify: false,
             maintain: false,
+            label: false,
             effects_max: self.effects_max,
         }
     }
