@@ -1,9 +1,12 @@
-//! Looking after repositories: maintenance, by rhythm or when somebody asks, and verification.
+//! Looking after repositories: maintenance, by rhythm or when somebody asks, and verification; and what people
+//! do to single snapshots.
 //!
 //! This is work of hours, away from the engine and from whoever asked: it is begun, goes on whether or
 //! not anybody waits, and can be asked about. Repositories are maintained one after another. One that is
 //! at work is waited for, here as there: a creation that finds a repository under maintenance is told
 //! that it is busy, and waits without counting an attempt. The guarantee is the driver's own lock.
+
+pub mod single;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -58,6 +61,8 @@ pub enum Order {
         /// Which.
         repository: String,
     },
+    /// Do something to single snapshots.
+    Single(single::Order),
 }
 
 impl Order {
@@ -66,14 +71,16 @@ impl Order {
         match self {
             Order::Verify { .. } => OperationKind::Verify,
             Order::Maintain { .. } => OperationKind::Maintain,
+            Order::Single(order) => order.kind(),
         }
     }
 
     /// Returns what it is about.
-    pub fn subject(&self) -> &str {
+    pub fn subject(&self) -> String {
         match self {
-            Order::Verify { snapshot, .. } => snapshot,
-            Order::Maintain { repository } => repository,
+            Order::Verify { snapshot, .. } => snapshot.clone(),
+            Order::Maintain { repository } => repository.clone(),
+            Order::Single(order) => order.subject(),
         }
     }
 }
@@ -90,6 +97,8 @@ pub enum Report {
     },
     /// The repository is maintained and sound.
     Maintained(Maintained),
+    /// What was wanted of single snapshots is so, in a sentence.
+    Single(String),
 }
 
 impl fmt::Display for Report {
@@ -99,6 +108,7 @@ impl fmt::Display for Report {
                 write!(f, "sound in repository {repository}: {files} files are there, {bytes_read} bytes were read")
             }
             Report::Maintained(maintained) => write!(f, "{maintained}"),
+            Report::Single(told) => f.write_str(told),
         }
     }
 }
@@ -134,6 +144,8 @@ struct Shared {
     places: Arc<Semaphore>,
     /// Whose turn it is to maintain.
     turn: Turn<()>,
+    /// Whose turn it is to change or delete single snapshots.
+    edits: Turn<()>,
     patience: Patience,
 }
 
@@ -150,6 +162,7 @@ impl Upkeep {
             held: Mutex::default(),
             places: Arc::new(Semaphore::new(AT_ONCE_MAX)),
             turn: Turn::new(()),
+            edits: Turn::new(()),
             patience,
         }))
     }
@@ -180,7 +193,7 @@ impl Upkeep {
 
     /// Writes down that an operation begins, and returns its number.
     async fn open(&self, who: &str, order: &Order) -> Result<u64, Fault> {
-        let what = What::BeginOperation { kind: order.kind(), subject: order.subject().to_owned() };
+        let what = What::BeginOperation { kind: order.kind(), subject: order.subject() };
         let Done::Operation(record) = self.ask(who, what).await? else { return Err(mismatch()) };
         let number = record.number;
         let mut held = self.held();
@@ -230,7 +243,7 @@ impl Upkeep {
     }
 
     async fn carry_out(&self, number: u64, who: &str, order: Order) -> Result<Report, Fault> {
-        let (word, subject) = (order.kind().word(), order.subject().to_owned());
+        let (word, subject) = (order.kind().word(), order.subject());
         let (upkeep, by) = (self.clone(), who.to_owned());
         // Should it panic, it is over all the same.
         let work = tokio::spawn(async move {
@@ -243,6 +256,7 @@ impl Upkeep {
                 Order::Maintain { repository } => {
                     upkeep.maintain(&by, &repository, progress).await.map(Report::Maintained)
                 }
+                Order::Single(order) => upkeep.single(&by, order, progress).await.map(Report::Single),
             }
         });
         let outcome = work.await.unwrap_or_else(|lost| Err(Fault::transient(lost.to_string())));
@@ -370,7 +384,7 @@ impl Upkeep {
     async fn sites(&self, who: &str, what: What) -> Result<Vec<Site>, Fault> {
         match self.ask(who, what).await? {
             Done::Sites(sites) => Ok(sites),
-            Done::Acknowledged | Done::Run { .. } | Done::Survey(_) | Done::Operation(_) => Err(mismatch()),
+            _ => Err(mismatch()),
         }
     }
 

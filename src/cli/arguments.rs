@@ -1,12 +1,14 @@
 //! What may be typed.
 
 mod keys;
+mod single;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use keys::KeyCommand;
+pub use single::{AdoptArguments, ExpireArguments, HoldAddArguments, HoldCommand};
 
 /// Shown below every help.
 const EXIT_CODES: &str = "\
@@ -90,7 +92,30 @@ pub enum Command {
         /// All snapshots of this repository, whoever made them; works without the daemon
         #[arg(long, value_name = "NAME", conflicts_with = "names")]
         repository: Option<String>,
+
+        /// What nobody looks after, in all repositories: of policies that are gone, of others, without a date
+        #[arg(long, conflicts_with_all = ["names", "repository"])]
+        orphans: bool,
     },
+
+    /// Keep single snapshots, whatever the policies say, and show what is kept so
+    Hold {
+        /// What to do.
+        #[command(subcommand)]
+        command: HoldCommand,
+    },
+
+    /// Let a policy own snapshots that no living policy owns; without --yes it only shows what would happen
+    ///
+    /// They are stamped anew, and the policy's rule judges them from then on. Exit code 1: one of them must
+    /// not be, or could not.
+    Adopt(AdoptArguments),
+
+    /// Delete exactly the snapshots named; without --yes it only shows what would happen
+    ///
+    /// Never one that is held, in use, being made or the newest good one of a policy. Exit code 1: one of
+    /// them must not be, or could not.
+    Expire(ExpireArguments),
 
     /// Show what a deletion run would keep and delete, and why; deletes nothing
     Plan {
@@ -157,9 +182,10 @@ pub enum Command {
         limit: u32,
     },
 
-    /// Show what maintenance and verification came to, and what of it goes on, newest first
+    /// Show what maintenance, verification, holds, adoption and expiry came to, and what of it goes on, newest first
     Operations {
-        /// Repositories that were maintained and snapshots that were verified, with * and ?; all when none is named
+        /// Repositories that were maintained, and snapshots that something was done to, with * and ?; all when none
+        /// is named
         #[arg(value_name = "NAME")]
         names: Vec<String>,
 
@@ -405,6 +431,12 @@ pub enum OperationWord {
     Maintain,
     /// Verification of snapshots
     Verify,
+    /// Holds on snapshots, made and removed
+    Hold,
+    /// Snapshots that a policy adopted
+    Adopt,
+    /// Snapshots that a person deleted by name
+    Expire,
 }
 
 impl OperationWord {
@@ -413,6 +445,9 @@ impl OperationWord {
         match self {
             OperationWord::Maintain => "maintain",
             OperationWord::Verify => "verify",
+            OperationWord::Hold => "hold",
+            OperationWord::Adopt => "adopt",
+            OperationWord::Expire => "expire",
         }
     }
 }

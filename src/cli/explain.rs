@@ -115,6 +115,11 @@ fn page(policy: &PolicyExplained, repositories: &[RepositoryBody], out: &mut Out
         }
         None => field("last good", &out.toned(Tone::Warning, "none yet"), out)?,
     }
+    match policy.holds {
+        0 => {}
+        1 => field("held", "1 snapshot; `snapkeep hold list` shows it", out)?,
+        many => field("held", &format!("{many} snapshots; `snapkeep hold list` shows them"), out)?,
+    }
     if let Some(creation) = &policy.creation {
         workflow("creation", creation, out)?;
     }

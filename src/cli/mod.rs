@@ -21,6 +21,7 @@ mod restore;
 mod run;
 mod setup;
 mod sheet;
+mod single;
 mod snapshots;
 pub mod table;
 pub mod times;
@@ -87,8 +88,14 @@ fn dispatch(arguments: Arguments, out: &mut Out<'_>) -> Result<Exit, Failure> {
         Command::Check => check::check(&choice, out),
         Command::Explain { names } => explain::explain(&client()?, &names, out),
         Command::Policy { command } => policy::policy(&client()?, command, out),
-        Command::Snapshots { names: _, repository: Some(name) } => snapshots::of_repository(&choice, &name, out),
-        Command::Snapshots { names, repository: None } => snapshots::snapshots(&client()?, &names, out),
+        Command::Snapshots { orphans: true, .. } => single::orphans(&client()?, out),
+        Command::Hold { command } => single::hold(&client()?, command, out),
+        Command::Adopt(order) => single::adopt(&client()?, order, out),
+        Command::Expire(order) => single::expire(&client()?, order, out),
+        Command::Snapshots { names: _, repository: Some(name), orphans: _ } => {
+            snapshots::of_repository(&choice, &name, out)
+        }
+        Command::Snapshots { names, repository: None, orphans: _ } => snapshots::snapshots(&client()?, &names, out),
         Command::Plan { name, latest } => snapshots::plan(&client()?, &name, latest, out),
         Command::Restore(order) => restore::restore(&choice, order, out),
         Command::Verify(order) => upkeep::verify(&client()?, order, out),

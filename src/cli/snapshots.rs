@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::http::body::{PlanBody, PoliciesBody, SnapshotsBody, VerdictBody};
+use crate::lifecycle::hold::Hold;
 use crate::lifecycle::snapshot::{Snapshot, label};
 use crate::lifecycle::time::Timestamp;
 
@@ -33,7 +34,7 @@ pub fn snapshots(client: &Client, names: &[String], out: &mut Out<'_>) -> Result
         return Ok(exit);
     }
     let heading = format!("TAKEN ({})", out.times.zone());
-    let mut table = Table::new(&["POLICY", "SNAPSHOT", &heading, "AGE", "STATUS", "SIZE"]);
+    let mut table = Table::new(&["POLICY", "SNAPSHOT", &heading, "AGE", "STATUS", "SIZE", "HELD"]);
     for body in &listed {
         for snapshot in &body.snapshots {
             table.row(vec![
@@ -43,6 +44,7 @@ pub fn snapshots(client: &Client, names: &[String], out: &mut Out<'_>) -> Result
                 Cell::new(snapshot.time.map_or_else(|| "-".to_string(), |at| out.times.distance(at))),
                 Cell::new(&snapshot.status).toned(status_tone(&snapshot.status)),
                 Cell::number(snapshot.size_bytes.map_or_else(|| "-".to_string(), bytes)),
+                Cell::new(snapshot.held.as_deref().unwrap_or("-")),
             ]);
         }
     }
@@ -65,6 +67,10 @@ pub fn of_repository(choice: &ConfigChoice, name: &str, out: &mut Out<'_>) -> Re
     let mut listed: Vec<&Snapshot> = listing.snapshots.iter().collect();
     listed.sort_by_key(|snapshot| (snapshot.taken_at, &snapshot.name));
     let policy = |snapshot: &Snapshot| snapshot.labels.get(label::POLICY).cloned();
+    // What the snapshot itself says; the daemon may know of more.
+    let now = out.times.now();
+    let held =
+        |snapshot: &Snapshot| Hold::stamped(snapshot).filter(|hold| !hold.is_over(now)).map(|hold| hold.to_string());
     if out.json {
         let shown = listed.into_iter().map(|snapshot| {
             json!({
@@ -74,13 +80,14 @@ pub fn of_repository(choice: &ConfigChoice, name: &str, out: &mut Out<'_>) -> Re
                 "status": snapshot.status.word(),
                 "size_bytes": snapshot.size_bytes,
                 "policy": policy(snapshot),
+                "held": held(snapshot),
             })
         });
         out.value(&json!({ "repository": name, "snapshots": shown.collect::<Vec<_>>() }))?;
         return Ok(Exit::Fine);
     }
     let heading = format!("TAKEN ({})", out.times.zone());
-    let mut table = Table::new(&["SNAPSHOT", &heading, "AGE", "STATUS", "SIZE", "POLICY"]);
+    let mut table = Table::new(&["SNAPSHOT", &heading, "AGE", "STATUS", "SIZE", "POLICY", "HELD"]);
     for snapshot in listed {
         let at = snapshot.taken_at.map(Timestamp::millis);
         let status = snapshot.status.word();
@@ -91,6 +98,7 @@ pub fn of_repository(choice: &ConfigChoice, name: &str, out: &mut Out<'_>) -> Re
             Cell::new(status).toned(status_tone(status)),
             Cell::number(snapshot.size_bytes.map_or_else(|| "-".to_string(), bytes)),
             Cell::new(policy(snapshot).unwrap_or_else(|| "-".to_string())),
+            Cell::new(held(snapshot).unwrap_or_else(|| "-".to_string())),
         ]);
     }
     if table.is_empty() {

@@ -60,6 +60,16 @@ impl Times {
         }
     }
 
+    /// Reads a day, which begins at midnight in the zone, or a point in time: `2027-01-31`,
+    /// `2027-01-31T12:00:00`, `2027-01-31T12:00:00Z`. Returns milliseconds since 1970.
+    pub fn read(&self, text: &str) -> Option<i64> {
+        if let Ok(at) = text.parse::<jiff::Timestamp>() {
+            return Some(at.as_millisecond());
+        }
+        let at = text.parse::<jiff::civil::DateTime>().ok()?.to_zoned(self.zone.clone()).ok()?;
+        Some(at.timestamp().as_millisecond())
+    }
+
     fn format(&self, millis: i64, form: &str) -> String {
         match jiff::Timestamp::from_millisecond(millis) {
             Ok(at) => at.to_zoned(self.zone.clone()).strftime(form).to_string(),

@@ -84,7 +84,7 @@ pub fn operations(
         ]);
     }
     if table.is_empty() {
-        out.line("Nothing was maintained or verified yet.")?;
+        out.line("Nothing was maintained, verified, held, adopted or expired yet.")?;
     } else {
         table.print(out)?;
     }
@@ -92,7 +92,18 @@ pub fn operations(
 }
 
 /// Waits until it is over and tells what it came to.
-fn follow(client: &Client, begun: Answer, out: &mut Out<'_>) -> Result<Exit, Failure> {
+pub fn follow(client: &Client, begun: Answer, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    let (answer, exit) = followed(client, begun)?;
+    let body: OperationBody = answer.read()?;
+    if out.json {
+        out.raw(&answer.document)?;
+        return Ok(exit);
+    }
+    tell(&body, out).map(|()| exit)
+}
+
+/// Waits until it is over. Returns the last answer, and how it ended.
+pub fn followed(client: &Client, begun: Answer) -> Result<(Answer, Exit), Failure> {
     let mut answer = begun;
     let mut body: OperationBody = answer.read()?;
     let bar = ProgressBar::new_spinner();
@@ -107,10 +118,10 @@ fn follow(client: &Client, begun: Answer, out: &mut Out<'_>) -> Result<Exit, Fai
     }
     bar.finish_and_clear();
     let exit = if body.state == "succeeded" { Exit::Fine } else { Exit::Failed };
-    if out.json {
-        out.raw(&answer.document)?;
-        return Ok(exit);
-    }
+    Ok((answer, exit))
+}
+
+fn tell(body: &OperationBody, out: &mut Out<'_>) -> Result<(), Failure> {
     let subject = safe(&body.subject).into_owned();
     match (&body.verified, &body.maintained) {
         (Some(VerifiedBody { repository, files, bytes_read }), _) => {
@@ -136,10 +147,14 @@ fn follow(client: &Client, begun: Answer, out: &mut Out<'_>) -> Result<Exit, Fai
                 out.line(format!("  {}", safe(message)))?;
             }
         }
+        (None, None) if body.state == "succeeded" => {
+            let told = body.message.as_deref().unwrap_or("done");
+            out.line(out.toned(Tone::Good, &format!("{subject}: {}", safe(told))))?;
+        }
         (None, None) => {
             let why = body.message.as_deref().unwrap_or("the daemon does not say why");
             return Err(Failure::new(Exit::Failed, format!("failed to {} {subject}: {}", safe(&body.what), safe(why))));
         }
     }
-    Ok(exit)
+    Ok(())
 }

@@ -35,6 +35,12 @@ impl Engine {
             What::Refuse { plan } => self.refuse(&who, plan, now)?,
             What::AcceptMachine => Ok(self.accept_machine(&who, now)?),
             What::Sites { repositories, policies } => self.sites(&repositories, &policies),
+            What::Hold { repository, snapshot, order } => self.hold(&who, &repository, &snapshot, &order, now),
+            What::Release { repository, snapshot } => self.release(&who, &repository, &snapshot, now),
+            What::Books { repositories } => self.books(&repositories, now),
+            What::Note { what, subject, detail, gone_of } => {
+                Ok(self.write_note(&who, what, &subject, detail, gone_of.as_deref(), now))
+            }
             What::BeginOperation { kind, subject } => self.begin_operation(&who, kind, &subject, now),
             What::EndOperation { number, result } => Ok(self.end_operation(number, result, now)),
         };
@@ -106,7 +112,7 @@ impl Engine {
         let detail = format!("{} asked for", kind.word());
         let run_id = match &done {
             Done::Run { run_id, .. } => Some(run_id.clone()),
-            Done::Acknowledged | Done::Survey(_) | Done::Sites(_) | Done::Operation(_) => None,
+            _ => None,
         };
         self.audit(now.wall, who, "run", policy, detail, run_id.as_deref());
         self.pump_policy(index, now);
@@ -147,11 +153,12 @@ impl Engine {
         let entry = tracked.entry.clone().ok_or_else(unknown)?;
         let owner = tracked::owner(&tracked, &self.installation);
         let around = self.around::<Deletion>(&tracked, &Answer::Listed(Listing::default()), now);
+        let holds = around.holds.clone();
         let grounds = entry.policy.deletion.as_ref().and_then(|_| Deletion::terms(&tracked, &around)).map(Box::new);
-        Ok(Done::Survey(Box::new(Survey { entry, owner, grounds, now: now.wall })))
+        Ok(Done::Survey(Box::new(Survey { entry, owner, grounds, holds, now: now.wall })))
     }
 
-    fn sites(&self, repositories: &[String], policies: &[String]) -> Result<Done, Refusal> {
+    pub(super) fn sites(&self, repositories: &[String], policies: &[String]) -> Result<Done, Refusal> {
         if self.stopping {
             return Err(Refusal::Unavailable("the daemon is about to end".to_string()));
         }

@@ -1,6 +1,7 @@
 //! Everything that can make the daemon move. The list is closed: whatever happens, happens through
 //! one of these.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +10,12 @@ use tokio::sync::oneshot;
 
 use crate::drivers::{Driver, Order, Progress};
 use crate::journal::change::Notice;
-pub use crate::journal::record::{OperationKind, OperationRecord};
+pub use crate::journal::record::{HoldRecord, OperationKind, OperationRecord};
+use crate::lifecycle::estate::Estate;
+use crate::lifecycle::hold::{HoldOrder, Holds};
 use crate::lifecycle::plan::Grounds;
 use crate::lifecycle::retention::Owner;
+use crate::lifecycle::snapshot::Snapshot;
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::{Answer, Kind, Request};
 use crate::roster::{Channel, Entry, Repository, Roster};
@@ -121,6 +125,38 @@ pub enum What {
         /// the ones of these policies; all there are where neither is named.
         policies: Vec<String>,
     },
+    /// Keep a snapshot that was just listed, whatever the policies say.
+    Hold {
+        /// In which repository.
+        repository: String,
+        /// As it was listed.
+        snapshot: Box<Snapshot>,
+        /// How long, and why.
+        order: HoldOrder,
+    },
+    /// Keep it no more.
+    Release {
+        /// In which repository.
+        repository: String,
+        /// As it was listed.
+        snapshot: Box<Snapshot>,
+    },
+    /// Say what is needed to judge what people want of single snapshots.
+    Books {
+        /// In these repositories; all there are where none is named.
+        repositories: Vec<String>,
+    },
+    /// Write down what is about to be done to a single snapshot, or was.
+    Note {
+        /// What: `expire` or `adopt`.
+        what: &'static str,
+        /// The snapshot's name.
+        subject: String,
+        /// In a sentence.
+        detail: String,
+        /// The uid of the policy that has one snapshot less by it.
+        gone_of: Option<String>,
+    },
     /// Write down that work of hours is about to begin, away from the engine.
     BeginOperation {
         /// What.
@@ -153,6 +189,10 @@ pub enum Done {
     Survey(Box<Survey>),
     /// What is needed to look after repositories, by name.
     Sites(Vec<Site>),
+    /// What is needed to judge what people want of single snapshots.
+    Books(Box<Books>),
+    /// It is held; so it is in the journal.
+    Held(Box<HoldRecord>),
     /// An operation may begin, or is over; so it is in the journal.
     Operation(Box<OperationRecord>),
 }
@@ -170,6 +210,17 @@ pub struct Site {
     pub forbidden: Option<String>,
 }
 
+/// What is needed to judge what people want of single snapshots.
+#[derive(Clone, Debug)]
+pub struct Books {
+    /// Whose is what.
+    pub estate: Estate,
+    /// The repositories, by name.
+    pub sites: Vec<Site>,
+    /// What is held in each.
+    pub holds: BTreeMap<Arc<str>, Arc<Holds>>,
+}
+
 /// What is needed to look at a policy's repository, away from the engine.
 #[derive(Clone, Debug)]
 pub struct Survey {
@@ -179,6 +230,8 @@ pub struct Survey {
     pub owner: Owner,
     /// What a plan rests on; `None` where the policy deletes nothing.
     pub grounds: Option<Box<Grounds>>,
+    /// What people want kept there.
+    pub holds: Arc<Holds>,
     /// The instant to judge by.
     pub now: Timestamp,
 }
@@ -216,6 +269,9 @@ pub enum Refusal {
         /// The workflow.
         kind: &'static str,
     },
+    /// It must not be.
+    #[error("{0}")]
+    NotAllowed(String),
     /// The daemon is about to end, or in safe mode.
     #[error("{0}")]
     Unavailable(String),

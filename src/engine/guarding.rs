@@ -117,12 +117,14 @@ impl Engine {
         };
         let rate = rule.and_then(|rule| rule.guards.rate);
         let repository = tracked.entry.as_ref().map(|entry| entry.repository.name.clone());
+        let held_in = Deletion::asked(tracked).map(|entry| entry.repository.name.clone()).or(repository.clone());
         let rate_left = rate.zip(repository).map(|(rate, name)| rate.saturating_sub(self.deleted_lately(&name, now)));
         Around {
             installation: &self.installation,
             clock: Sight { now, trust: self.clock.trust, synchronised: self.clock.synchronised },
             condemned_since: Arc::new(condemned_since),
             rate_left,
+            holds: held_in.map(|name| self.held.in_repository(&name)).unwrap_or_default(),
         }
     }
 

@@ -18,6 +18,7 @@ pub mod event;
 pub mod explain;
 mod gate;
 pub mod guarding;
+mod holding;
 pub mod latest;
 mod notices;
 mod operations;
@@ -49,6 +50,7 @@ use crate::roster::{self, Entry, Roster};
 use event::{Done, Errands, Event, JobId, Refusal};
 use gate::Gate;
 use guarding::Clock;
+use holding::Held;
 use latest::Latest;
 use restrict::NoRoom;
 use stepped::CLOCK_BACK_MS;
@@ -88,6 +90,8 @@ pub struct Engine {
     clock: Clock,
     /// When snapshots were deleted within the last hour, by repository (G14).
     deletions: BTreeMap<Arc<str>, VecDeque<Moment>>,
+    /// What people want kept (G13).
+    held: Held,
     trim_before: Option<Timestamp>,
     tidying: Tidying,
     stopping: bool,
@@ -184,6 +188,7 @@ impl Engine {
             latest_plan: loaded.latest_plan,
             clock: Clock::new(loaded.clock, now, synchronised, loaded.latest_at),
             deletions: BTreeMap::new(),
+            held: Held::new(loaded.holds),
             trim_before: None,
             tidying: Tidying::default(),
             stopping: false,
@@ -212,6 +217,7 @@ impl Engine {
         }
         engine.watch_clock(now);
         engine.recount_deletions(now)?;
+        engine.view.set_holds(engine.held.shown());
         engine.end_interrupted_operations(now);
         engine.measure_room(now);
         engine.show_restrictions();

@@ -8,6 +8,7 @@ use crate::drivers::Progress;
 use crate::journal::change::{GuardMemory, HeldPlan, Skip, State};
 use crate::lifecycle::creation::{Creation, CreationTerms};
 use crate::lifecycle::deletion::Deletion;
+use crate::lifecycle::hold::Holds;
 use crate::lifecycle::plan::{Approval, Braked, Former, Freshness, Grounds, LastGood, Sight};
 use crate::lifecycle::policy::{CreationRule, DeletionRule, Pace, Revision};
 use crate::lifecycle::retention::Owner;
@@ -81,6 +82,8 @@ pub struct Around<'a> {
     pub condemned_since: Arc<BTreeMap<Box<str>, Timestamp>>,
     /// How many may still be deleted in the repository within the hour (G14).
     pub rate_left: Option<u32>,
+    /// What people hold in the repository (G13).
+    pub holds: Arc<Holds>,
 }
 
 /// One workflow of a policy.
@@ -327,6 +330,7 @@ impl Work for Deletion {
             freshness: creation.map(|creation| Freshness { creation, last_good }),
             condemned_since: around.condemned_since.clone(),
             rate_left: around.rate_left,
+            holds: around.holds.clone(),
             approval: guarded.and_then(|guarded| guarded.approval.clone()),
             clock: around.clock,
         })

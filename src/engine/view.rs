@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use wildmatch::WildMatch;
 
-use crate::journal::record::OperationRecord;
+use crate::journal::record::{HoldRecord, OperationRecord};
 use crate::lifecycle::schedule::Schedule;
 use crate::lifecycle::time::{Moment, Timestamp};
 use crate::roster::{Problem, Roster};
@@ -37,6 +37,7 @@ struct Shown {
     safe_mode: Option<Arc<str>>,
     restrictions: Arc<[String]>,
     notices_waiting: u64,
+    holds: Arc<[HoldRecord]>,
 }
 
 /// When a housekeeping job last ran, and what went wrong.
@@ -222,6 +223,15 @@ impl View {
 
     pub(super) fn set_restrictions(&self, restrictions: Arc<[String]>) {
         self.write().restrictions = restrictions;
+    }
+
+    /// Returns what people want kept, also what is over, by repository and snapshot.
+    pub fn holds(&self) -> Arc<[HoldRecord]> {
+        self.read().holds.clone()
+    }
+
+    pub(super) fn set_holds(&self, holds: Arc<[HoldRecord]>) {
+        self.write().holds = holds;
     }
 
     pub(super) fn set_notices_waiting(&self, count: u64) {

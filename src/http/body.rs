@@ -8,9 +8,14 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 mod deletions;
+mod single;
 mod upkeep;
 
 pub use deletions::{ClockBody, DeletionBody, DeletionShownBody, DeletionsBody};
+pub use single::{
+    ChangeOrderBody, HoldBody, HoldOrderBody, HoldsBody, NamedBody, PreviewOrderBody, ReleaseOrderBody, SingleBody,
+    SingleSnapshotBody,
+};
 pub use upkeep::{
     AmountBody, MaintainedBody, OperationBody, OperationsBody, RepositoryBody, VerifiedBody, VerifyOrder,
 };
@@ -143,6 +148,9 @@ pub struct PolicyExplained {
     pub deletion: Option<WorkflowExplained>,
     /// The newest snapshot that a run of ours made well.
     pub last_good: Option<LastGoodBody>,
+    /// How many of its snapshots people want kept, as the journal has it.
+    #[serde(default)]
+    pub holds: usize,
     /// What is wrong with its file.
     pub problems: Vec<ProblemBody>,
 }
@@ -420,6 +428,9 @@ pub struct SnapshotBody {
     pub size_bytes: Option<u64>,
     /// Whether something uses it.
     pub in_use: Option<String>,
+    /// What holds it: till when, and why.
+    #[serde(default)]
+    pub held: Option<String>,
 }
 
 /// A verdict on every snapshot.

@@ -65,7 +65,7 @@ pub async fn run(
     let request_key = request_key(&headers)?;
     match send(&shared, &peer, What::Run { policy, kind, request_key }).await? {
         Done::Run { run_id, snapshot } => Ok((StatusCode::ACCEPTED, Json(RunBody { run_id, snapshot }))),
-        Done::Acknowledged | Done::Survey(_) | Done::Sites(_) | Done::Operation(_) => Err(mismatch()),
+        _ => Err(mismatch()),
     }
 }
 

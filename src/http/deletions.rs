@@ -60,7 +60,7 @@ pub async fn approve(
 ) -> Result<(StatusCode, Json<RunBody>), ApiError> {
     match send(&shared, &peer, What::Approve { plan: number?.0 }).await? {
         Done::Run { run_id, snapshot } => Ok((StatusCode::ACCEPTED, Json(RunBody { run_id, snapshot }))),
-        Done::Acknowledged | Done::Survey(_) | Done::Sites(_) | Done::Operation(_) => Err(mismatch()),
+        _ => Err(mismatch()),
     }
 }
 

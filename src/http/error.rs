@@ -83,6 +83,7 @@ impl From<Refusal> for ApiError {
                 .hint("explain shows how far it is; its run settles within its time limit"),
             Refusal::NoPlan { .. } => ApiError::new(StatusCode::CONFLICT, "no_plan_waits", detail)
                 .hint("`snapkeep deletions list` shows those that wait"),
+            Refusal::NotAllowed(_) => ApiError::new(StatusCode::CONFLICT, "not_allowed", detail),
             Refusal::Unavailable(_) => ApiError::unavailable("unavailable", detail),
         }
     }

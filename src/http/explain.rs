@@ -1,5 +1,8 @@
 //! What is going on, from the last published view. Waits for nobody.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query};
@@ -8,7 +11,7 @@ use axum::response::IntoResponse;
 use serde::Deserialize;
 
 use super::State;
-use super::body::{DaemonBody, PoliciesBody, PolicyBody};
+use super::body::{DaemonBody, PoliciesBody, PolicyBody, PolicyExplained};
 use super::error::ApiError;
 use super::shape::{self, Problems};
 use super::upkeep;
@@ -47,6 +50,11 @@ pub async fn explain(
     let repositories = upkeep::repositories(&shared, daemon.repositories.clone());
     let shown = DaemonBody { repositories, ..shape::daemon(view, &daemon, now) };
 
+    let mut held: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+    for record in view.holds().iter().filter(|record| !record.hold.is_over(now.wall)) {
+        *held.entry(record.policy_uid.clone().unwrap_or_default()).or_default() += 1;
+    }
+
     // Written piece by piece into one buffer: ten thousand policies are some megabytes, and need
     // not be held twice.
     let mut body = Vec::with_capacity(1_024 * (tracked.len() + 1));
@@ -64,7 +72,8 @@ pub async fn explain(
             if slice_index + index > 0 {
                 body.push(b',');
             }
-            write(&mut body, &shape::explained(tracked, &problems, now))?;
+            let holds = held.get(&tracked.uid).copied().unwrap_or_default();
+            write(&mut body, &PolicyExplained { holds, ..shape::explained(tracked, &problems, now) })?;
         }
     }
     body.extend_from_slice(b"]}");

@@ -48,6 +48,6 @@ async fn look(shared: &Shared, peer: &Peer, policy: String) -> Result<(Survey, L
             let listing = perform::survey(&survey).await?;
             Ok((*survey, listing))
         }
-        Done::Acknowledged | Done::Run { .. } | Done::Sites(_) | Done::Operation(_) => Err(mismatch()),
+        _ => Err(mismatch()),
     }
 }

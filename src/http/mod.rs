@@ -18,6 +18,7 @@ mod look;
 mod records;
 mod serve;
 mod shape;
+mod single;
 mod socket;
 mod upkeep;
 
@@ -94,6 +95,9 @@ fn router(api: Api) -> Router {
     let looks = Router::new()
         .route("/v1/policies/{name}/snapshots", get(look::snapshots))
         .route("/v1/policies/{name}/plan", get(look::plan))
+        .route("/v1/orphans", get(single::orphans))
+        .route("/v1/expire/preview", post(single::preview_expire))
+        .route("/v1/adopt/preview", post(single::preview_adopt))
         .route("/v1/journal/backup", post(records::backup))
         .route("/v1/journal/check", get(records::check))
         .route("/v1/journal/accept-machine", post(control::accept_machine))
@@ -114,6 +118,10 @@ fn router(api: Api) -> Router {
         .route("/v1/deletions/{number}/approve", post(deletions::approve))
         .route("/v1/deletions/{number}/refuse", post(deletions::refuse))
         .route("/v1/clock/confirm", post(deletions::confirm_clock))
+        .route("/v1/holds", get(single::holds).post(single::hold))
+        .route("/v1/holds/remove", post(single::release))
+        .route("/v1/expire", post(single::expire))
+        .route("/v1/adopt", post(single::adopt))
         .route("/v1/verify", post(upkeep::verify))
         .route("/v1/repositories/{name}/maintain", post(upkeep::maintain))
         .route("/v1/operations", get(upkeep::operations))

@@ -131,6 +131,8 @@ pub fn explained(tracked: &Tracked, problems: &Problems<'_>, now: Moment) -> Pol
             time: good.at.millis(),
             age_ms: good.age_ms,
         }),
+        // Whoever knows what is held says how much of it is this policy's.
+        holds: 0,
         problems: problems.iter().map(problem).collect(),
     }
 }
@@ -276,6 +278,7 @@ pub fn snapshots(survey: &Survey, listing: &Listing) -> SnapshotsBody {
                 status: snapshot.status.word().into(),
                 size_bytes: snapshot.size_bytes,
                 in_use: snapshot.in_use.clone(),
+                held: survey.holds.on(snapshot, survey.now).map(|hold| hold.to_string()),
             })
             .collect(),
     }

@@ -53,10 +53,7 @@ pub async fn verify(
     if read_data_percent > 100 {
         return Err(ApiError::bad_request("bad_percentage", "read_data_percent is more than 100"));
     }
-    if !(1..=SNAPSHOT_CHARS_MAX).contains(&snapshot.chars().count()) || snapshot.contains(char::is_control) {
-        let detail = format!("snapshot must be 1 to {SNAPSHOT_CHARS_MAX} printable characters");
-        return Err(ApiError::bad_request("bad_snapshot", detail));
-    }
+    is_snapshot(&snapshot)?;
     // Names are checked while the caller still listens.
     send(&shared, &peer, What::Sites { repositories: repositories.clone(), policies: policies.clone() }).await?;
     begin(&shared, &peer, Order::Verify { snapshot, repositories, policies, read_data_percent }).await
@@ -98,7 +95,7 @@ pub async fn operations(
         None => None,
         Some(word) => Some(OperationKind::ALL.into_iter().find(|kind| kind.word() == word).ok_or_else(|| {
             ApiError::bad_request("unknown_operation", format!("there is no operation `{word}`"))
-                .hint("the operations are maintain and verify")
+                .hint("the operations are maintain, verify, hold, adopt and expire")
         })?),
     };
     let query = OperationQuery { kind, subjects: names(&subject)?, limit: bounded(limit)? };
@@ -119,7 +116,16 @@ pub fn repositories(shared: &Shared, shown: Vec<RepositoryShown>) -> Vec<Reposit
     shown.into_iter().map(body).collect()
 }
 
-async fn begin(shared: &Arc<Shared>, peer: &Peer, order: Order) -> Begun {
+/// Whether a text can be a snapshot's name or identity.
+pub fn is_snapshot(text: &str) -> Result<(), ApiError> {
+    if (1..=SNAPSHOT_CHARS_MAX).contains(&text.chars().count()) && !text.contains(char::is_control) {
+        return Ok(());
+    }
+    let detail = format!("snapshot must be 1 to {SNAPSHOT_CHARS_MAX} printable characters");
+    Err(ApiError::bad_request("bad_snapshot", detail))
+}
+
+pub async fn begin(shared: &Arc<Shared>, peer: &Peer, order: Order) -> Begun {
     let upkeep = upkeep(shared)?;
     let number = upkeep.begin(&peer.0, order).await.map_err(|fault| match fault.kind {
         FaultKind::Busy => ApiError::unavailable("busy", fault.message).hint("try again when one is over"),
@@ -133,7 +139,7 @@ async fn begin(shared: &Arc<Shared>, peer: &Peer, order: Order) -> Begun {
     }
 }
 
-fn upkeep(shared: &Shared) -> Result<&Upkeep, ApiError> {
+pub fn upkeep(shared: &Shared) -> Result<&Upkeep, ApiError> {
     let none = || ApiError::unavailable("unavailable", "nobody looks after repositories at present");
     shared.api.upkeep.as_ref().ok_or_else(none)
 }
@@ -173,6 +179,7 @@ fn body(operation: Operation) -> OperationBody {
                 Report::Verified { repository, verified: Verified { files, bytes_read } } => {
                     body.verified = Some(VerifiedBody { repository: repository.to_string(), files, bytes_read });
                 }
+                Report::Single(_) => {}
                 Report::Maintained(Maintained { marked, removed, kept, repaired, message }) => {
                     let amount = |Amount { count, bytes }| AmountBody { count, bytes };
                     body.maintained = Some(MaintainedBody {

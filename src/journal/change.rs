@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::record::{OperationEnd, OperationRecord};
+use super::record::{HoldRecord, OperationEnd, OperationRecord};
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
 use crate::lifecycle::plan::{Approval, Braked, Guard, Plan, Target};
@@ -112,6 +112,15 @@ pub enum Change {
         revision: Revision,
         /// Everything `roster` needs to build it again, in its own form.
         text: Box<str>,
+    },
+    /// A person wants a snapshot kept; in the place of what was wanted of it before.
+    Hold(HoldRecord),
+    /// A snapshot is not held any more.
+    Release {
+        /// In which repository.
+        repository: Arc<str>,
+        /// The snapshot's name.
+        snapshot: Box<str>,
     },
     /// Work of hours begins that is no policy's run; nothing was asked of the outside before this. The
     /// record has no end yet.
@@ -428,6 +437,8 @@ pub struct Loaded {
     pub clock: Option<Trust>,
     /// The highest number of an operation.
     pub latest_operation: u64,
+    /// What people want kept, also what is over.
+    pub holds: Vec<HoldRecord>,
     /// Operations that have not ended: a process that ended cut them off.
     pub operations: Vec<OperationRecord>,
     /// The latest maintenance of each repository, and the latest that came to an end by itself, in order.

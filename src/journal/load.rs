@@ -12,7 +12,7 @@ use super::change::{
 use super::error::{ErrorKind, JournalError};
 use super::record::{Document, NoticeRecord, NoticeState};
 use super::rows::{self, read_cause, read_document_kind, read_kind, read_outcome, read_reason};
-use super::{operations, plans};
+use super::{holds, operations, plans};
 use crate::lifecycle::plan::Braked;
 use crate::lifecycle::policy::Revision;
 use crate::lifecycle::time::Timestamp;
@@ -59,6 +59,7 @@ pub(super) fn load(
         latest_plan: plans::latest_number(&look)?,
         clock: clock(&look)?,
         latest_operation: operations::latest_number(&look)?,
+        holds: holds::read(&look)?,
         operations: operations::under_way(&look)?,
         maintenance: operations::latest_maintenance(&look)?,
     };

@@ -19,6 +19,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { number: 2, sql: include_str!("../../migrations/sqlite/0002_runs_under_way.sql") },
     Migration { number: 3, sql: include_str!("../../migrations/sqlite/0003_operations.sql") },
     Migration { number: 4, sql: include_str!("../../migrations/sqlite/0004_guards.sql") },
+    Migration { number: 5, sql: include_str!("../../migrations/sqlite/0005_holds.sql") },
 ];
 
 /// Marks a file as a journal of ours: `SNPK`.

@@ -21,6 +21,7 @@ mod backup;
 pub mod change;
 mod check;
 mod error;
+mod holds;
 mod load;
 mod lock;
 mod migrate;

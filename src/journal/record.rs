@@ -1,6 +1,9 @@
 //! What is read for showing: notices and what became of them, texts of files, counts.
 
+use std::sync::Arc;
+
 use super::change::{DocumentKind, Notice};
+use crate::lifecycle::hold::Hold;
 use crate::lifecycle::time::Timestamp;
 
 /// A notice and what became of it.
@@ -76,24 +79,54 @@ pub struct Counts {
     pub file_bytes: u64,
 }
 
-/// Work of hours that is no policy's run.
+/// What a person wants kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldRecord {
+    /// In which repository.
+    pub repository: Arc<str>,
+    /// The snapshot's name.
+    pub snapshot: Box<str>,
+    /// Whose it was when it was held, where it was a policy's of ours.
+    pub policy_uid: Option<Arc<str>>,
+    /// The hold.
+    pub hold: Hold,
+    /// Who wanted it.
+    pub who: Box<str>,
+}
+
+/// Work that is no policy's run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OperationKind {
     /// A repository is maintained.
     Maintain,
     /// A snapshot is verified.
     Verify,
+    /// A snapshot is held, or its hold removed.
+    Hold,
+    /// Snapshots become a policy's.
+    Adopt,
+    /// Snapshots are deleted that were named one by one.
+    Expire,
 }
 
 impl OperationKind {
     /// All there are.
-    pub const ALL: [OperationKind; 2] = [OperationKind::Maintain, OperationKind::Verify];
+    pub const ALL: [OperationKind; 5] = [
+        OperationKind::Maintain,
+        OperationKind::Verify,
+        OperationKind::Hold,
+        OperationKind::Adopt,
+        OperationKind::Expire,
+    ];
 
     /// Returns the word for it.
     pub fn word(self) -> &'static str {
         match self {
             OperationKind::Maintain => "maintain",
             OperationKind::Verify => "verify",
+            OperationKind::Hold => "hold",
+            OperationKind::Adopt => "adopt",
+            OperationKind::Expire => "expire",
         }
     }
 }

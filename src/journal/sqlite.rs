@@ -14,7 +14,7 @@ use super::change::{
 };
 use super::error::{ErrorKind, JournalError};
 use super::rows::{self, StateRow};
-use super::{load, operations, plans};
+use super::{holds, load, operations, plans};
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::{Kind, Outcome};
 
@@ -142,6 +142,8 @@ fn apply_one<'a>(
             connection.prepare_cached(sql)?.execute(params![revision.0, text])?;
             Ok(())
         }
+        Change::Hold(record) => holds::write(connection, record),
+        Change::Release { repository, snapshot } => holds::remove(connection, repository, snapshot),
         Change::BeginOperation(operation) => operations::begin(connection, operation),
         Change::EndOperation { number, end } => operations::end(connection, *number, end),
         Change::Chore { job, at, trouble } => {

@@ -7,6 +7,8 @@ pub mod creation;
 pub mod cron;
 pub mod date_format;
 pub mod deletion;
+pub mod estate;
+pub mod hold;
 pub mod keep_rules;
 pub mod notice;
 pub mod plan;

@@ -10,6 +10,7 @@ mod guards;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::hold::Holds;
 use super::policy::{Condition, CreationRule, Guards};
 use super::retention::{Keep, Owner, Series, Verdict};
 use super::snapshot::{Listing, Snapshot, Status};
@@ -66,6 +67,8 @@ pub struct Grounds {
     pub condemned_since: Arc<BTreeMap<Box<str>, Timestamp>>,
     /// How many more may be deleted in this repository within the hour (G14).
     pub rate_left: Option<u32>,
+    /// What people hold in the repository (G13).
+    pub holds: Arc<Holds>,
     /// What a person has approved, where this run is about nothing else.
     pub approval: Option<Arc<Approval>>,
     /// What the clock is worth (G1, G2).
@@ -176,6 +179,7 @@ impl Grounds {
             freshness: None,
             condemned_since: Arc::default(),
             rate_left: None,
+            holds: Arc::default(),
             approval: None,
             clock: Sight { now, trust: Trust::first(now, true), synchronised: true },
         }
@@ -187,7 +191,7 @@ impl Plan {
     pub fn make(grounds: &Grounds, listing: &Listing, look: Look, now: Timestamp) -> Plan {
         let clock = &grounds.clock;
         let now = now.min(clock.trust.time(clock.now));
-        let series = Series::of(&grounds.owner, &grounds.condition, &listing.snapshots, now);
+        let series = Series::of(&grounds.owner, &grounds.condition, &grounds.holds, &listing.snapshots, now);
         let snapshots = &listing.snapshots;
         let identity = |index: usize| (&snapshots[index].name, &snapshots[index].id);
         // Places are sorted and not the entries, which are large. Stable, because listings mostly come

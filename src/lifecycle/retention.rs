@@ -7,6 +7,7 @@
 //!
 //! - Only *good* snapshots count towards anything, and the newest of them stays whatever the policy
 //!   says (G4, G5). A failure can neither fill `max_count` nor satisfy `min_count`.
+//! - What a person holds is never condemned, and counts for nothing, so that it takes nobody's place (G13).
 //! - What is not ours by its stamp, is listed in contradiction to itself, is being made, is in use,
 //!   cannot be dated, or is dated ahead of now is never condemned, and all of these but those in use
 //!   count for nothing (G3, G8).
@@ -30,6 +31,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 pub use keep::Hold;
 
 use self::keep::{Held, Marks};
+use super::hold::{self, Holds};
 use super::policy::Condition;
 use super::snapshot::{Snapshot, Status, label};
 use super::time::{Span, Timestamp};
@@ -70,6 +72,13 @@ pub enum Keep {
     InUse {
         /// By what.
         by: String,
+    },
+    /// A person wants it kept (G13). It counts for nothing meanwhile.
+    Held {
+        /// Till when; `None` till the hold is removed.
+        until: Option<Timestamp>,
+        /// Why.
+        reason: String,
     },
     /// The driver cannot date it, or dates it at or before 1970, which is what a blank date reads as
     /// (G3, G10).
@@ -234,6 +243,7 @@ impl Keep {
             | Keep::Ambiguous { .. }
             | Keep::Running
             | Keep::InUse { .. }
+            | Keep::Held { .. }
             | Keep::Undatable
             | Keep::FutureDated { .. }
             | Keep::NewestGood
@@ -296,7 +306,8 @@ impl Owner {
 /// Returns a verdict for every snapshot, in the order given. Which verdict one gets does not depend
 /// on that order. Takes n log n time.
 pub fn judge(owner: &Owner, condition: &Condition, snapshots: &[Snapshot], now: Timestamp) -> Vec<Verdict> {
-    let series = Series::of(owner, condition, snapshots, now);
+    let holds = Holds::default();
+    let series = Series::of(owner, condition, &holds, snapshots, now);
     (0..snapshots.len()).map(|index| series.verdict(index)).collect()
 }
 
@@ -305,6 +316,9 @@ pub(super) struct Series<'a> {
     condition: &'a Condition,
     snapshots: &'a [Snapshot],
     now: Timestamp,
+    holds: &'a Holds,
+    /// What holds each.
+    held: Vec<Option<hold::Hold>>,
     /// Whose each is, when it is not ours.
     whose: Vec<Option<Whose>>,
     /// How many entries share the identity of each, itself included.
@@ -354,7 +368,13 @@ fn dated(snapshot: &Snapshot, now: Timestamp) -> Dated {
 }
 
 impl<'a> Series<'a> {
-    pub(super) fn of(owner: &Owner, condition: &'a Condition, snapshots: &'a [Snapshot], now: Timestamp) -> Series<'a> {
+    pub(super) fn of(
+        owner: &Owner,
+        condition: &'a Condition,
+        holds: &'a Holds,
+        snapshots: &'a [Snapshot],
+        now: Timestamp,
+    ) -> Series<'a> {
         let whose: Vec<Option<Whose>> = snapshots.iter().map(|snapshot| owner.whose_else(snapshot)).collect();
         let is_own = |index: usize| whose[index].is_none();
         let mut entries = vec![1; snapshots.len()];
@@ -377,11 +397,13 @@ impl<'a> Series<'a> {
             },
         );
 
+        let held: Vec<Option<hold::Hold>> = snapshots.iter().map(|snapshot| holds.on(snapshot, now)).collect();
         let mut order: Vec<(Timestamp, usize)> = Vec::new();
         let mut others: Vec<(Timestamp, usize)> = Vec::new();
         for (index, snapshot) in snapshots.iter().enumerate() {
             if is_own(index)
                 && entries[index] == 1
+                && held[index].is_none()
                 && let Dated::At(at) = dated(snapshot, now)
             {
                 match snapshot.status {
@@ -403,20 +425,20 @@ impl<'a> Series<'a> {
         let thinned = condition.keep().map(|rules| {
             others.sort_unstable_by(|(at, _), (other_at, _)| other_at.cmp(at));
             let others_at: Vec<Timestamp> = others.iter().map(|(at, _)| *at).collect();
-            let held = keep::thin(rules, &good, &others_at);
+            let thinned = keep::thin(rules, &good, &others_at);
             let mut left = vec![0];
             let mut count = 0;
-            for (place, marks) in (0..).zip(&held.good) {
+            for (place, marks) in (0..).zip(&thinned.good) {
                 count += u32::from(marks.is_held() || place < condition.min_count());
                 left.push(count);
             }
             let mut marks = vec![Marks::default(); snapshots.len()];
-            for ((_, index), own) in order.iter().zip(&held.good).chain(others.iter().zip(&held.others)) {
+            for ((_, index), own) in order.iter().zip(&thinned.good).chain(others.iter().zip(&thinned.others)) {
                 marks[*index] = *own;
             }
-            Thinned { held, marks, left }
+            Thinned { held: thinned, marks, left }
         });
-        Series { condition, snapshots, now, whose, entries, newer, good, thinned, own }
+        Series { condition, snapshots, now, holds, held, whose, entries, newer, good, thinned, own }
     }
 
     /// Returns how many of the ids listed are ours.
@@ -426,7 +448,7 @@ impl<'a> Series<'a> {
 
     /// Returns the same listing under another condition.
     pub(super) fn under<'b>(&'b self, owner: &Owner, condition: &'b Condition) -> Series<'b> {
-        Series::of(owner, condition, self.snapshots, self.now)
+        Series::of(owner, condition, self.holds, self.snapshots, self.now)
     }
 
     /// Returns the time of the newest good one that counts.
@@ -464,12 +486,15 @@ impl<'a> Series<'a> {
     /// Returns the verdict on the snapshot at `index`.
     pub(super) fn verdict(&self, index: usize) -> Verdict {
         let snapshot = &self.snapshots[index];
-        // Protect. What is held by name will join here.
+        // Protect.
         if let Some(whose) = self.whose[index] {
             return Verdict::Keep(Keep::Foreign(whose));
         }
         if self.entries[index] > 1 {
             return Verdict::Keep(Keep::Ambiguous { entries: self.entries[index] });
+        }
+        if let Some(hold::Hold { until, reason, .. }) = &self.held[index] {
+            return Verdict::Keep(Keep::Held { until: *until, reason: reason.clone() });
         }
         if snapshot.status == Status::Running {
             return Verdict::Keep(Keep::Running);

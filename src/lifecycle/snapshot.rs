@@ -113,6 +113,8 @@ pub mod label {
     pub const POLICY_UID: &str = "snapkeep_policy_uid";
     /// The run that made it.
     pub const RUN: &str = "snapkeep_run";
+    /// A hold on it: [`Hold::stamp`](super::super::hold::Hold::stamp).
+    pub const HOLD: &str = "snapkeep_hold";
     /// The trigger it was made for, in milliseconds since 1970.
     pub const TRIGGER: &str = "snapkeep_trigger";
 }

@@ -55,6 +55,10 @@ fn every_command_and_argument_says_what_it_is_for() {
               explain     Tell what policies are doing, why, and what comes next
               policy      List, show, start, stop and run policies
               snapshots   List the snapshots there are, as the repositories tell it
+              hold        Keep single snapshots, whatever the policies say, and show what is kept so
+              adopt       Let a policy own snapshots that no living policy owns; without --yes it only shows
+                          what would happen
+              expire      Delete exactly the snapshots named; without --yes it only shows what would happen
               plan        Show what a deletion run would keep and delete, and why; deletes nothing
               restore     Give the files of a snapshot back, into an empty directory
               verify      Look whether all data of a snapshot is there, and read some of it
@@ -62,7 +66,8 @@ fn every_command_and_argument_says_what_it_is_for() {
               deletions   Show, approve and refuse deletions that a guard has stopped
               clock       Believe the machine's clock again
               history     Show what was run, and how it ended, newest first
-              operations  Show what maintenance and verification came to, and what of it goes on, newest first
+              operations  Show what maintenance, verification, holds, adoption and expiry came to, and what of
+                          it goes on, newest first
               journal     Check, copy and restore the daemon's journal
               key         Show, add, replace and remove the keys of a repository, and print its recovery sheet
               driver      Test a program that speaks the driver protocol

@@ -10,6 +10,7 @@ mod disk;
 mod kills;
 pub mod place;
 mod quickstart;
+mod single;
 mod upkeep;
 
 use std::fs;

@@ -175,3 +175,52 @@ fn the_readme_tells_of_every_command_and_links_every_page() {
         }
     }
 }
+
+#[test]
+fn every_command_on_the_page_about_holds_does_what_it_says() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/holds.md")).expect("a page");
+    let mut place = Place::new();
+    fs::remove_file(place.path("policies.d/every.toml")).expect("there");
+    fs::create_dir(place.path("wiki")).expect("made");
+    place.write("wiki/page", "words\n");
+    place.write("repositories.d/local.toml", "driver = \"files\"\npath = \"kept\"\n");
+    let policy = "[creation.schedule.cron]\nexpression = \"0 0 29 2 *\"\n[snapshot_config]\nrepository = \"local\"\n\
+                  paths = [\"wiki\"]\n";
+    place.write("policies.d/wiki.toml", policy);
+    place.write("policies.d/old.toml", policy);
+    place.start();
+    place.until("the policies", |body| body["policies"].as_array().filter(|all| all.len() == 2).map(|_| ()));
+    let make = |policy: &str| {
+        let output = place.command(&["policy", "run", policy, "--wait", "--json"]).output().expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let listed = place.command(&["snapshots", policy, "--json"]).output().expect("it runs");
+        let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+        let names = listed["policies"][0]["snapshots"].as_array().expect("a list").clone();
+        names.last().expect("made")["name"].as_str().expect("a name").to_owned()
+    };
+    let names = [("ORPHAN", make("old")), ("OTHER", make("old")), ("SNAPSHOT", make("wiki"))];
+    fs::remove_file(place.path("policies.d/old.toml")).expect("there");
+    place.until("one to go", |body| body["policies"].as_array().filter(|all| all.len() == 1).map(|_| ()));
+
+    let programs = Path::new(env!("CARGO_BIN_EXE_snapkeep")).parent().expect("a folder").display();
+    let path = format!("{programs}:{}", std::env::var("PATH").unwrap_or_default());
+    let mut said = String::new();
+    for block in blocks(&page) {
+        let script = names.iter().fold(block, |block, (word, name)| block.replace(word, name));
+        let mut shell = Command::new("sh");
+        shell.args(["-euc", &script]).env("PATH", &path).env("SNAPKEEP_CONFIG", place.path("snapkeep.toml"));
+        let output = shell.stdin(Stdio::null()).output().expect("a shell");
+        let told = [output.stdout, output.stderr].map(|told| String::from_utf8_lossy(&told).into_owned()).concat();
+        assert!(output.status.success(), "{script}\n{told}");
+        said.push_str(&told);
+    }
+    let told = page.lines().filter(|line| line.starts_with("snapkeep ")).count();
+    let run = blocks(&page).iter().flat_map(|block| block.lines()).filter(|line| line.starts_with("snapkeep ")).count();
+    assert!(told == run && run >= 10, "{run} of {told}");
+    for expected in
+        ["audit of 2026", "in compliance mode", "held no more", "its policy lives no more", "1 of 1 deleted"]
+    {
+        assert!(said.contains(expected), "{expected} is not in {said}");
+    }
+    assert_eq!(place.stop(), Some(0));
+}

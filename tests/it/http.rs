@@ -361,6 +361,7 @@ fn explain_keeps_the_words_of_opensearch_and_says_what_it_waits_for() {
                   },
                   "description": null,
                   "enabled": true,
+                  "holds": 0,
                   "last_good": {
                     "age_ms": 84990,
                     "snapshot": "db-1",
@@ -512,7 +513,7 @@ fn snapshots_and_plans_come_from_the_repository_under_the_policy_in_force() {
     let mut daemon = Daemon::start(view(&["db"]));
     let entry = roster.policies["db"].clone();
     let owner = Owner { installation: "installation-1".into(), policy_uid: "uid-of-db".into() };
-    let survey = Survey { entry, owner, grounds: None, now: clock().wall };
+    let survey = Survey { entry, owner, grounds: None, holds: Default::default(), now: clock().wall };
     let _seen = daemon.answering(move |_| Ok(Done::Survey(Box::new(survey.clone()))));
     // The driver of this roster refuses for good, and says so.
     let (status, body) = daemon.get("/v1/policies/db/snapshots");

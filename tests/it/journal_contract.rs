@@ -9,10 +9,11 @@ use snapkeep::journal::change::{
     Adoption, Audit, Begun, Change, Delivered, Delivery, DocumentKind, LoadedPolicy, Notice, RunRecord, Settled, Skip,
     SkipReason, State,
 };
-use snapkeep::journal::record::{Document, OperationEnd, OperationKind, OperationOutcome, OperationRecord};
+use snapkeep::journal::record::{Document, HoldRecord, OperationEnd, OperationKind, OperationOutcome, OperationRecord};
 use snapkeep::journal::{ErrorKind, Journal};
 use snapkeep::lifecycle::creation::Creation;
 use snapkeep::lifecycle::deletion::Deletion;
+use snapkeep::lifecycle::hold::Hold;
 use snapkeep::lifecycle::plan::Target;
 use snapkeep::lifecycle::policy::Revision;
 use snapkeep::lifecycle::snapshot::SnapshotName;
@@ -50,6 +51,7 @@ macro_rules! contract {
 contract!(
     a_new_journal_promises_nothing,
     any_state_comes_back_as_it_went_in,
+    what_is_held_comes_back_until_it_is_released,
     a_commit_is_whole_or_nothing,
     a_version_that_is_gone_fails_the_commit,
     a_trigger_runs_once,
@@ -384,6 +386,30 @@ fn chores_remember_their_latest_run(open: Open) {
     commit(&mut opened, &[chore(1, None), chore(2, Some("no space"))]);
     let chores = opened.journal.load().expect("loaded").chores;
     assert_eq!(chores, [("backup".into(), at(2), Some("no space".to_string()))]);
+}
+
+fn what_is_held_comes_back_until_it_is_released(open: Open) {
+    let mut opened = open();
+    let record = |repository: &str, snapshot: &str, until: Option<i64>, compliance: bool| HoldRecord {
+        repository: repository.into(),
+        snapshot: snapshot.into(),
+        policy_uid: compliance.then(|| "u".into()),
+        hold: Hold { until: until.map(at), compliance, made_at: at(5), reason: "lawyers' \"case\"".into() },
+        who: "uid:0".into(),
+    };
+    let (first, second) = (record("local", "db-1", Some(10), true), record("local", "Weekly, by hand", None, false));
+    let other = record("other", "db-1", None, false);
+    commit(&mut opened, &[first.clone(), second.clone(), other.clone()].map(Change::Hold));
+    let longer = record("local", "db-1", None, true);
+    commit(&mut opened, &[Change::Hold(longer.clone())]);
+    let held = |opened: &mut Opened| opened.journal.load().expect("loaded").holds;
+    assert_eq!(held(&mut opened), [second.clone(), longer, other.clone()]);
+    let release = |repository: &str| Change::Release { repository: repository.into(), snapshot: "db-1".into() };
+    commit(&mut opened, &[release("local")]);
+    assert_eq!(refusal(&mut opened, &[release("local")]), ErrorKind::Conflict);
+    // However long ago all of it was: who is to decide what holds no more is the engine, by a clock it believes.
+    opened.journal.trim(at(i64::MAX), 1_000).expect("trimmed");
+    assert_eq!(held(&mut opened), [second, other]);
 }
 
 fn operation(number: u64, kind: OperationKind, subject: &str, began: i64) -> Change {

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use snapkeep::journal::change::{
     Adoption, Audit, Begun, Change, DocumentKind, LoadedPolicy, Notice, Settled, Skip, SkipReason, State,
 };
-use snapkeep::journal::record::NoticeState;
+use snapkeep::journal::record::{NoticeState, OperationRecord};
 use snapkeep::journal::{
     AuditQuery, Depth, FILE, HistoryQuery, Journal, OpenError, Reader, backup, backups, check, restore,
 };
@@ -54,7 +54,20 @@ fn a_journal_written_by_schema_2_is_read_today() {
     check_what_fixtures_hold(&fixture(include_str!("../fixtures/journal/v2.sql")));
 }
 
-/// Both fixtures hold the same.
+#[test]
+fn a_journal_written_by_schema_3_is_read_today() {
+    let directory = fixture(include_str!("../fixtures/journal/v3.sql"));
+    check_what_fixtures_hold(&directory);
+    let loaded = open(&directory).load().expect("loaded");
+    let subjects = |records: &[OperationRecord]| records.iter().map(|one| one.subject.to_string()).collect::<Vec<_>>();
+    assert_eq!(
+        (subjects(&loaded.operations), subjects(&loaded.maintenance)),
+        (vec!["db-1".into()], vec!["local".into()])
+    );
+    assert_eq!((loaded.latest_operation, loaded.holds), (2, Vec::new()));
+}
+
+/// All fixtures hold the same.
 fn check_what_fixtures_hold(directory: &TempDir) {
     let mut journal = open(directory);
     let loaded = journal.load().expect("loaded");
@@ -160,18 +173,18 @@ fn every_opening_finds_what_was_left_and_raises_the_epoch() {
         journal.commit(&[adopt(&format!("u{epoch}"))]).expect("committed");
     }
     let number = |name: &str| raw(&directory).pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    assert_eq!(number("user_version"), Ok(4));
+    assert_eq!(number("user_version"), Ok(5));
     assert_eq!(number("application_id"), Ok(0x534e_504b));
 }
 
 #[test]
 fn a_newer_schema_is_refused_and_left_alone() {
     let directory = filled(3);
-    raw(&directory).pragma_update(None, "user_version", 5).expect("set");
+    raw(&directory).pragma_update(None, "user_version", 6).expect("set");
     let before = fs::read(directory.path().join(FILE)).expect("read");
     let error = refused(&directory);
-    assert!(matches!(error, OpenError::Newer { found: 5, known: 4 }), "{error:?}");
-    assert_eq!(error.to_string(), "journal has schema 5, and this snapkeep knows none above 4");
+    assert!(matches!(error, OpenError::Newer { found: 6, known: 5 }), "{error:?}");
+    assert_eq!(error.to_string(), "journal has schema 6, and this snapkeep knows none above 5");
     assert!(matches!(Reader::open(directory.path()), Err(OpenError::Newer { .. })));
     assert_eq!(fs::read(directory.path().join(FILE)).expect("read"), before);
 }

@@ -7,6 +7,7 @@ mod clocks;
 mod edits;
 mod guards;
 mod guards_bypassed;
+mod holds;
 mod journal;
 mod notices;
 mod repositories;

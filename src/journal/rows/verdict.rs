@@ -20,6 +20,7 @@ pub(super) enum KeepRow {
     Ambiguous { entries: u32 },
     Running,
     InUse { by: String },
+    Held { until: Option<i64>, reason: String },
     Undatable,
     FutureDated { ahead_ms: i64 },
     NewestGood,
@@ -100,6 +101,9 @@ pub(super) fn write(verdict: &Verdict) -> VerdictRow {
             Keep::Ambiguous { entries } => KeepRow::Ambiguous { entries: *entries },
             Keep::Running => KeepRow::Running,
             Keep::InUse { by } => KeepRow::InUse { by: by.clone() },
+            Keep::Held { until, reason } => {
+                KeepRow::Held { until: until.map(Timestamp::millis), reason: reason.clone() }
+            }
             Keep::Undatable => KeepRow::Undatable,
             Keep::FutureDated { ahead_ms } => KeepRow::FutureDated { ahead_ms: *ahead_ms },
             Keep::NewestGood => KeepRow::NewestGood,
@@ -206,6 +210,7 @@ pub(super) fn read(row: VerdictRow) -> Option<Verdict> {
             KeepRow::Ambiguous { entries } => Keep::Ambiguous { entries },
             KeepRow::Running => Keep::Running,
             KeepRow::InUse { by } => Keep::InUse { by },
+            KeepRow::Held { until, reason } => Keep::Held { until: until.map(Timestamp::from_millis), reason },
             KeepRow::Undatable => Keep::Undatable,
             KeepRow::FutureDated { ahead_ms } => Keep::FutureDated { ahead_ms },
             KeepRow::NewestGood => Keep::NewestGood,

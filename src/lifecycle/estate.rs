@@ -1,0 +1,354 @@
+//! Whose the snapshots of a repository are, and what a person may do about those that nobody looks after.
+//!
+//! The stamp decides whose one is, never a name. What a living policy owns is its own to judge; nothing
+//! here is decided by a pattern, but for snapshots that were named one by one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::hold::Holds;
+use super::retention::AHEAD_MAX_MS;
+use super::snapshot::{Listing, Snapshot, Status, label};
+use super::time::Timestamp;
+
+/// What there is to know of this installation.
+#[derive(Clone, Debug)]
+pub struct Estate {
+    /// This installation.
+    pub installation: Box<str>,
+    /// The policies that live, by uid.
+    pub policies: BTreeMap<Box<str>, Living>,
+    /// The instant to judge by.
+    pub now: Timestamp,
+}
+
+/// A policy that lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Living {
+    /// Its name.
+    pub name: Box<str>,
+    /// Where it keeps its snapshots; `None` where its file is gone and only a run is followed to its end.
+    pub repository: Option<Box<str>>,
+}
+
+/// Whose a snapshot is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// A living policy's, by its uid.
+    Policy(Box<str>),
+    /// A policy's of this installation that lives no more, by the name on the stamp.
+    Retired(Box<str>),
+    /// Another installation's.
+    AnotherInstallation,
+    /// It has no stamp, or half of one.
+    Nobody,
+}
+
+/// Why nobody looks after a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Orphaned {
+    /// Its policy lives no more.
+    Retired,
+    /// Its policy keeps its snapshots elsewhere.
+    LeftBehind,
+    /// Another installation made it.
+    Foreign,
+    /// It has no stamp of ours.
+    Unstamped,
+    /// It is dated ahead of now, so that no rule ever condemns it.
+    FutureDated,
+    /// It has no date, so that no rule ever condemns it.
+    Undatable,
+}
+
+impl Orphaned {
+    /// Returns the word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Orphaned::Retired => "retired",
+            Orphaned::LeftBehind => "left_behind",
+            Orphaned::Foreign => "foreign",
+            Orphaned::Unstamped => "unstamped",
+            Orphaned::FutureDated => "future_dated",
+            Orphaned::Undatable => "undatable",
+        }
+    }
+}
+
+/// Why, in a phrase.
+impl fmt::Display for Orphaned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Orphaned::Retired => "its policy lives no more",
+            Orphaned::LeftBehind => "its policy keeps its snapshots elsewhere now",
+            Orphaned::Foreign => "another installation made it",
+            Orphaned::Unstamped => "it has no stamp of snapkeep",
+            Orphaned::FutureDated => "it is dated ahead of now",
+            Orphaned::Undatable => "it has no date",
+        })
+    }
+}
+
+impl Estate {
+    /// Returns whose a snapshot is.
+    pub fn whose(&self, snapshot: &Snapshot) -> Whose {
+        let says = |key: &str| snapshot.labels.get(key).filter(|value| !value.is_empty());
+        match (says(label::INSTALLATION), says(label::POLICY_UID)) {
+            (Some(installation), Some(uid)) if **installation == *self.installation => {
+                if self.policies.contains_key(uid.as_str()) {
+                    return Whose::Policy(uid.as_str().into());
+                }
+                Whose::Retired(says(label::POLICY).map_or("", String::as_str).into())
+            }
+            (Some(installation), _) if **installation != *self.installation => Whose::AnotherInstallation,
+            (Some(_) | None, Some(_) | None) => Whose::Nobody,
+        }
+    }
+
+    /// Returns whose a snapshot is, in words.
+    pub fn whose_words(&self, snapshot: &Snapshot) -> String {
+        let named = || snapshot.labels.get(label::POLICY).map(|name| format!(" ({name})")).unwrap_or_default();
+        match self.whose(snapshot) {
+            Whose::Policy(uid) => self.policies.get(&uid).map_or_else(String::new, |living| living.name.to_string()),
+            Whose::Retired(name) if name.is_empty() => "a policy that is gone".to_owned(),
+            Whose::Retired(name) => format!("{name}, which is gone"),
+            Whose::AnotherInstallation => format!("another installation{}", named()),
+            Whose::Nobody => "nobody".to_owned(),
+        }
+    }
+
+    /// Returns why nobody looks after a snapshot; nothing where somebody does.
+    pub fn orphaned(&self, repository: &str, snapshot: &Snapshot) -> Vec<Orphaned> {
+        let mut why = match self.whose(snapshot) {
+            Whose::Policy(uid) => {
+                let here = |living: &Living| living.repository.as_deref().is_none_or(|name| name == repository);
+                if self.policies.get(&uid).is_some_and(here) { Vec::new() } else { vec![Orphaned::LeftBehind] }
+            }
+            Whose::Retired(_) => vec![Orphaned::Retired],
+            Whose::AnotherInstallation => vec![Orphaned::Foreign],
+            Whose::Nobody => vec![Orphaned::Unstamped],
+        };
+        match snapshot.taken_at {
+            // What is being made has no date yet.
+            _ if snapshot.status == Status::Running => {}
+            None => why.push(Orphaned::Undatable),
+            Some(at) if at <= Timestamp::EPOCH => why.push(Orphaned::Undatable),
+            Some(at) if at.since(self.now) > AHEAD_MAX_MS => why.push(Orphaned::FutureDated),
+            Some(_) => {}
+        }
+        why
+    }
+
+    /// Whether a person may delete the snapshot at `index` by name; otherwise why not. `owned` says that
+    /// they know that a living policy owns it.
+    pub fn may_expire(
+        &self,
+        repository: &str,
+        holds: &Holds,
+        listing: &Listing,
+        index: usize,
+        owned: bool,
+    ) -> Result<(), String> {
+        let Some(snapshot) = listing.snapshots.get(index) else { return Err("it is not there".to_owned()) };
+        self.is_clear(listing, snapshot)?;
+        if let Some(hold) = holds.on(snapshot, self.now) {
+            return Err(format!("it is held {hold}"));
+        }
+        if let Some(by) = &snapshot.in_use {
+            return Err(format!("it is in use: {by}"));
+        }
+        let Whose::Policy(uid) = self.whose(snapshot) else { return Ok(()) };
+        let Some(living) = self.policies.get(&uid) else { return Ok(()) };
+        if self.newest_good(listing, &uid).is_some_and(|newest| newest.id == snapshot.id) {
+            return Err(format!("it is the newest good one of policy {}", living.name));
+        }
+        if !owned && self.orphaned(repository, snapshot).is_empty() {
+            return Err(format!(
+                "policy {} owns it and judges it by its rule; --owned says that you know",
+                living.name
+            ));
+        }
+        if !owned {
+            return Err(format!("policy {} owns it; --owned says that you know", living.name));
+        }
+        Ok(())
+    }
+
+    /// Whether the snapshot at `index` may become the policy's; otherwise why not.
+    pub fn may_adopt(&self, repository: &str, listing: &Listing, index: usize, uid: &str) -> Result<(), String> {
+        let Some(snapshot) = listing.snapshots.get(index) else { return Err("it is not there".to_owned()) };
+        self.is_clear(listing, snapshot)?;
+        let Some(heir) = self.policies.get(uid) else { return Err("the policy is gone".to_owned()) };
+        if heir.repository.as_deref() != Some(repository) {
+            let where_else = heir.repository.as_deref().unwrap_or("none");
+            return Err(format!("policy {} keeps its snapshots in repository {where_else}", heir.name));
+        }
+        match self.whose(snapshot) {
+            Whose::Policy(owner) if *owner == *uid => Err(format!("it is policy {}'s already", heir.name)),
+            Whose::Policy(owner) => {
+                let name = self.policies.get(&owner).map_or("?", |living| &*living.name);
+                Err(format!("policy {name} owns it"))
+            }
+            Whose::Retired(_) | Whose::AnotherInstallation | Whose::Nobody => Ok(()),
+        }
+    }
+
+    /// Whether it is at rest, and clear which one is meant.
+    fn is_clear(&self, listing: &Listing, snapshot: &Snapshot) -> Result<(), String> {
+        let of_id = listing.snapshots.iter().filter(|one| one.id == snapshot.id).count();
+        let of_name = listing.snapshots.iter().filter(|one| one.name == snapshot.name).count();
+        if of_id > 1 || of_name > 1 {
+            return Err(format!("it is listed {} times under one id or name", of_id.max(of_name)));
+        }
+        if snapshot.status == Status::Running { Err("it is being made".to_owned()) } else { Ok(()) }
+    }
+
+    fn newest_good<'l>(&self, listing: &'l Listing, uid: &str) -> Option<&'l Snapshot> {
+        let own = |one: &&Snapshot| self.whose(one) == Whose::Policy(uid.into());
+        let counts = |one: &&Snapshot| {
+            let at = one.taken_at.filter(|at| *at > Timestamp::EPOCH);
+            one.status == Status::Good && at.is_some_and(|at| at.since(self.now) <= AHEAD_MAX_MS)
+        };
+        listing.snapshots.iter().filter(own).filter(counts).max_by_key(|one| (one.taken_at, &one.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::hold::Hold;
+
+    const DAY: i64 = 86_400_000;
+
+    fn estate() -> Estate {
+        let living = |name: &str, repository: &str| Living { name: name.into(), repository: Some(repository.into()) };
+        let policies = [("u1".into(), living("wiki", "local")), ("u2".into(), living("db", "other"))];
+        Estate { installation: "here".into(), policies: policies.into(), now: Timestamp::from_millis(100 * DAY) }
+    }
+
+    /// `name installation uid day`, `-` for what is missing; a `!` behind it says that it is running.
+    fn listing(texts: &[&str]) -> Listing {
+        let snapshot = |text: &&str| {
+            let words: Vec<&str> = text.trim_end_matches('!').split(' ').collect();
+            let labels = [(label::INSTALLATION, words[1]), (label::POLICY_UID, words[2])];
+            Snapshot {
+                name: words[0].to_owned(),
+                id: format!("id-{}", words[0]),
+                taken_at: words[3].parse::<i64>().ok().map(|day| Timestamp::from_millis(day * DAY)),
+                status: if text.ends_with('!') { Status::Running } else { Status::Good },
+                labels: labels
+                    .iter()
+                    .filter(|(_, value)| *value != "-")
+                    .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                    .collect(),
+                in_use: None,
+                size_bytes: None,
+            }
+        };
+        Listing { snapshots: texts.iter().map(snapshot).collect() }
+    }
+
+    const ALL: [&str; 10] = [
+        "old here u1 10",
+        "new here u1 20",
+        "gone here u9 10",
+        "moved here u2 10",
+        "moved-newest here u2 11",
+        "theirs there u1 10",
+        "bare - - 10",
+        "ahead here u1 200",
+        "blank here u1 -",
+        "made here u9 -!",
+    ];
+
+    #[test]
+    fn what_nobody_looks_after_is_told_with_every_reason() {
+        let (estate, listing) = (estate(), listing(&ALL));
+        let told: Vec<String> = listing
+            .snapshots
+            .iter()
+            .map(|one| {
+                let why: Vec<&str> = estate.orphaned("local", one).into_iter().map(Orphaned::word).collect();
+                format!("{} {}", one.name, why.join("+"))
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "old ",
+                "new ",
+                "gone retired",
+                "moved left_behind",
+                "moved-newest left_behind",
+                "theirs foreign",
+                "bare unstamped",
+                "ahead future_dated",
+                "blank undatable",
+                "made retired",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_person_expires_by_name_what_is_nobodys_and_with_a_word_what_a_policy_owns() {
+        let (estate, listing) = (estate(), listing(&ALL));
+        let told = |owned| -> Vec<String> {
+            let may = |index| estate.may_expire("local", &Holds::default(), &listing, index, owned);
+            (0..ALL.len()).map(|index| may(index).err().unwrap_or_else(|| "may".to_owned())).collect()
+        };
+        let newest = "it is the newest good one of policy";
+        let word = "--owned says that you know";
+        assert_eq!(
+            told(false),
+            [
+                &format!("policy wiki owns it and judges it by its rule; {word}"),
+                &format!("{newest} wiki"),
+                "may",
+                &format!("policy db owns it; {word}"),
+                &format!("{newest} db"),
+                "may",
+                "may",
+                &format!("policy wiki owns it; {word}"),
+                &format!("policy wiki owns it; {word}"),
+                "it is being made",
+            ]
+        );
+        let owned = told(true);
+        let refused: Vec<&String> = owned.iter().filter(|told| *told != "may").collect();
+        assert_eq!(refused, [&format!("{newest} wiki"), &format!("{newest} db"), "it is being made"]);
+    }
+
+    #[test]
+    fn what_is_held_in_use_or_not_clear_is_not_expired() {
+        let estate = estate();
+        let (mut holds, mut listing) = (Holds::default(), listing(&["gone here u9 10", "bare - - 10", "bare - - 11"]));
+        let refused = |holds: &Holds, listing: &Listing, index| {
+            estate.may_expire("local", holds, listing, index, true).expect_err("refused")
+        };
+        let hold =
+            Hold { until: None, compliance: false, made_at: Timestamp::EPOCH, reason: "lawyers asked".to_owned() };
+        assert_eq!(estate.may_expire("local", &holds, &listing, 0, false), Ok(()));
+        holds.insert("gone", hold.clone());
+        assert_eq!(refused(&holds, &listing, 0), "it is held without end: lawyers asked");
+        listing.snapshots[0].labels.insert(label::HOLD.to_owned(), hold.stamp());
+        assert_eq!(refused(&Holds::default(), &listing, 0), "it is held without end: lawyers asked");
+        listing.snapshots[0].labels.clear();
+        listing.snapshots[0].in_use = Some("a clone".to_owned());
+        assert_eq!(refused(&Holds::default(), &listing, 0), "it is in use: a clone");
+        assert_eq!(refused(&holds, &listing, 1), "it is listed 2 times under one id or name");
+    }
+
+    #[test]
+    fn a_policy_adopts_what_no_living_policy_owns_where_it_keeps_its_own() {
+        let (estate, listing) = (estate(), listing(&ALL));
+        let told = |uid: &str| -> Vec<String> {
+            let may = |index| estate.may_adopt("local", &listing, index, uid);
+            (0..ALL.len()).map(|index| may(index).err().unwrap_or_else(|| "may".to_owned())).collect()
+        };
+        let (own, other) = ("it is policy wiki's already", "policy db owns it");
+        let making = "it is being made";
+        assert_eq!(told("u1"), [own, own, "may", other, other, "may", "may", own, own, making]);
+        assert_eq!(told("u2")[2], "policy db keeps its snapshots in repository other");
+        assert_eq!(told("u3")[2], "the policy is gone");
+    }
+}
