@@ -9,6 +9,7 @@ pub mod date_format;
 pub mod deletion;
 pub mod estate;
 pub mod hold;
+pub mod foresight;
 pub mod keep_rules;
 pub mod notice;
 pub mod plan;

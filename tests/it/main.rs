@@ -14,6 +14,7 @@ mod driver_contract;
 mod driver_fuzz;
 mod faults;
 mod files;
+mod foresight;
 mod http;
 mod journal_contract;
 mod journal_format;
