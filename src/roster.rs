@@ -287,7 +287,8 @@ impl Roster {
         let mut parts = build::Parts {
             repositories: &self.repositories,
             channels: &self.channels,
-            seed: &Arc::from(""),
+            // Of a policy in force the triggers stay where they are.
+            seed: &self.policies.get(name).map_or_else(|| Arc::from(""), |entry| entry.seed.clone()),
             memo: &mut build::Memo::new(Calendars::default(), shared::Shared::default()),
             holder: &|uid| {
                 let other = self.policies.values().find(|entry| entry.policy.uid.as_deref() == Some(uid))?;

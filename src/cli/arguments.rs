@@ -118,15 +118,13 @@ pub enum Command {
     Expire(ExpireArguments),
 
     /// Show what a deletion run would keep and delete, and why; deletes nothing
-    Plan {
-        /// The policy
-        #[arg(value_name = "NAME")]
-        name: String,
-
-        /// Show the plan of the latest deletion run, and what was deleted of it
-        #[arg(long)]
-        latest: bool,
-    },
+    ///
+    /// Now, at a time to come, or as a calendar of all that will exist until then. What is ahead is
+    /// simulated from the snapshots there are: each trigger of creation makes a good one, each trigger of
+    /// deletion judges and deletes, with all guards.
+    ///
+    /// TIME is a date (2026-04-01), a date and time (2026-04-01T02:00), or a span ahead (30d).
+    Plan(PlanArguments),
 
     /// Give the files of a snapshot back, into an empty directory
     ///
@@ -311,6 +309,30 @@ pub enum PolicyCommand {
         #[arg(long)]
         wait: bool,
     },
+}
+
+/// What to foresee.
+#[derive(Debug, Args)]
+pub struct PlanArguments {
+    /// The policy
+    #[arg(value_name = "NAME")]
+    pub name: String,
+
+    /// Show the plan of the latest deletion run, and what was deleted of it
+    #[arg(long, conflicts_with_all = ["at", "until", "policy"])]
+    pub latest: bool,
+
+    /// Show what the plan will be then
+    #[arg(long, value_name = "TIME", conflicts_with = "until")]
+    pub at: Option<String>,
+
+    /// Draw what will exist until then
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+
+    /// Show what this policy would do differently, were it put in force as NAME; it is not
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
 }
 
 /// What to give back, and where to.

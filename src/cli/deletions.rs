@@ -5,7 +5,7 @@ use crate::http::body::{AcknowledgedBody, DeletionBody, DeletionShownBody, Delet
 use super::arguments::{ClockCommand, DeletionsCommand};
 use super::client::Client;
 use super::out::{Exit, Failure, Out, Tone, safe};
-use super::snapshots;
+use super::plan;
 use super::table::{Cell, Table};
 use super::times::span;
 
@@ -90,7 +90,7 @@ fn show(client: &Client, plan: u64, out: &mut Out<'_>) -> Result<Exit, Failure> 
     if let Some(doubt) = &clock.doubt {
         out.line(format!("  clock doubted: {}", safe(doubt)))?;
     }
-    snapshots::verdicts(&body.entries, out)?;
+    plan::verdicts(&body.entries, out)?;
     out.line(format!("{condemned} of {own} to be deleted, {deleted} deleted."))?;
     match &**state {
         "waiting" => {

@@ -6,6 +6,7 @@
 //! code. What comes from elsewhere (names, messages) is made safe for a terminal before it is shown.
 
 pub mod arguments;
+pub mod calendar;
 mod check;
 mod client;
 mod deletions;
@@ -15,6 +16,7 @@ mod history;
 mod journal;
 mod key;
 pub mod out;
+mod plan;
 mod policy;
 mod quickstart;
 mod restore;
@@ -96,7 +98,7 @@ fn dispatch(arguments: Arguments, out: &mut Out<'_>) -> Result<Exit, Failure> {
             snapshots::of_repository(&choice, &name, out)
         }
         Command::Snapshots { names, repository: None, orphans: _ } => snapshots::snapshots(&client()?, &names, out),
-        Command::Plan { name, latest } => snapshots::plan(&client()?, &name, latest, out),
+        Command::Plan(order) => plan::plan(&client()?, order, out),
         Command::Restore(order) => restore::restore(&choice, order, out),
         Command::Verify(order) => upkeep::verify(&client()?, order, out),
         Command::Maintain { repository } => upkeep::maintain(&client()?, &repository, out),

@@ -123,6 +123,8 @@ pub struct Out<'a> {
     pub times: Times,
     /// Whether answers are printed as the daemon gave them.
     pub json: bool,
+    /// How many characters a line may have.
+    pub width: usize,
     colour: bool,
 }
 
@@ -135,7 +137,7 @@ impl<'a> Out<'a> {
         colour: bool,
         json: bool,
     ) -> Out<'a> {
-        Out { stdout, stderr, times, json, colour }
+        Out { stdout, stderr, times, json, width: width(), colour }
     }
 
     /// Prints a line of our own words; what came from elsewhere has been through [`safe`].
@@ -204,6 +206,13 @@ impl<'a> Out<'a> {
             self.aside(format!("hint: {}", safe_lines(hint)));
         }
     }
+}
+
+/// Returns how wide the terminal is; what `COLUMNS` says comes first, and without either a hundred.
+fn width() -> usize {
+    let written = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let terminal = || rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
+    written.or_else(terminal).filter(|width| *width > 0).unwrap_or(100)
 }
 
 /// Returns text that is safe to show in one line: control characters, and those that turn the

@@ -7,7 +7,6 @@ use crate::http::body::{
     ChangeOrderBody, HoldOrderBody, HoldsBody, NamedBody, OperationBody, PreviewOrderBody, ReleaseOrderBody,
     SingleBody, SingleSnapshotBody,
 };
-use crate::lifecycle::time::Span;
 
 use super::arguments::{AdoptArguments, ExpireArguments, HoldAddArguments, HoldCommand};
 use super::client::Client;
@@ -179,10 +178,7 @@ fn troubles(body: &SingleBody, out: &mut Out<'_>) {
 
 /// Reads a day, a point in time or a span from now, in milliseconds since 1970.
 fn instant(text: &str, out: &Out<'_>) -> Result<i64, Failure> {
-    if let Ok(span) = Span::parse(text) {
-        return Ok(out.times.now().plus(span.millis()).millis());
-    }
-    out.times.read(text).ok_or_else(|| {
+    out.times.read(text).map_err(|_| {
         Failure::new(Exit::Usage, format!("failed to understand --until {}", safe(text)))
             .hint("write a day (2027-01-31), a point in time (2027-01-31T12:00:00Z) or a span (90d)")
     })

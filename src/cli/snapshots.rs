@@ -1,8 +1,8 @@
-//! The snapshots there are, and what a deletion run would make of them.
+//! The snapshots there are.
 
 use serde_json::json;
 
-use crate::http::body::{PlanBody, PoliciesBody, SnapshotsBody, VerdictBody};
+use crate::http::body::{PoliciesBody, SnapshotsBody};
 use crate::lifecycle::hold::Hold;
 use crate::lifecycle::snapshot::{Snapshot, label};
 use crate::lifecycle::time::Timestamp;
@@ -109,55 +109,8 @@ pub fn of_repository(choice: &ConfigChoice, name: &str, out: &mut Out<'_>) -> Re
     Ok(Exit::Fine)
 }
 
-/// Shows what a deletion run would make of the snapshots there are, or what the latest one did.
-pub fn plan(client: &Client, name: &str, latest: bool, out: &mut Out<'_>) -> Result<Exit, Failure> {
-    let answer = if latest {
-        client.get(&format!("/v1/policies/{}/plan/latest", encode(name)))?
-    } else {
-        client.look(&format!("/v1/policies/{}/plan", encode(name)))?
-    };
-    if out.json {
-        out.raw(&answer.document)?;
-        return Ok(Exit::Fine);
-    }
-    let plan: PlanBody = answer.read()?;
-    if let Some(held) = &plan.held {
-        out.line(out.toned(Tone::Bad, &format!("Held, nothing is deleted: {}", safe(held))))?;
-    }
-    verdicts(&plan.entries, out)?;
-    let condemned = plan.entries.iter().filter(|entry| entry.verdict == "delete").count();
-    let deleted = plan.entries.iter().filter(|entry| entry.deleted).count();
-    let own = plan.own;
-    if latest {
-        let at = format!("{} {}", out.times.at(plan.time), out.times.zone());
-        out.line(format!("Made {at}: {condemned} of {own} to be deleted, {deleted} deleted."))?;
-    } else {
-        out.line(format!("A deletion run now would delete {condemned} of {own}. Nothing was deleted."))?;
-    }
-    Ok(Exit::Fine)
-}
-
-/// Shows a verdict for each snapshot.
-pub fn verdicts(entries: &[VerdictBody], out: &mut Out<'_>) -> Result<(), Failure> {
-    let mut table = Table::new(&["SNAPSHOT", "AGE", "STATUS", "VERDICT", "REASON"]);
-    for entry in entries {
-        let verdict = match (&*entry.verdict, entry.deleted) {
-            ("delete", true) => Cell::new("deleted").toned(Tone::Warning),
-            ("delete", false) => Cell::new("delete").toned(Tone::Warning),
-            (word, _) => Cell::new(word).toned(Tone::Good),
-        };
-        table.row(vec![
-            Cell::new(&entry.snapshot),
-            Cell::new(entry.time.map_or_else(|| "unknown".to_string(), |at| out.times.distance(at))),
-            Cell::new(&entry.status).toned(status_tone(&entry.status)),
-            verdict,
-            Cell::new(&entry.reason),
-        ]);
-    }
-    if table.is_empty() { Ok(()) } else { table.print(out) }
-}
-
-fn status_tone(status: &str) -> Tone {
+/// How a snapshot's status is shown.
+pub fn status_tone(status: &str) -> Tone {
     match status {
         "good" => Tone::Good,
         "partial" => Tone::Warning,

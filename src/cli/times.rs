@@ -1,8 +1,9 @@
 //! Points in time, spans and sizes as people read them.
 
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use crate::lifecycle::time::Timestamp;
+use crate::lifecycle::time::{Span, Timestamp};
 
 /// How points in time are shown: in one zone, which every page names.
 #[derive(Clone, Debug)]
@@ -45,6 +46,40 @@ impl Times {
         self.format(millis, "%Y-%m-%d %H:%M:%S")
     }
 
+    /// Returns a point in time to the minute: `2026-03-01 08:00`.
+    pub fn minute(&self, millis: i64) -> String {
+        self.format(millis, "%Y-%m-%d %H:%M")
+    }
+
+    /// Returns the date and time that the clock shows.
+    pub fn civil(&self, millis: i64) -> DateTime {
+        let at = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
+        at.to_zoned(self.zone.clone()).datetime()
+    }
+
+    /// Returns when the clock shows this first; the first instant after it where it is passed over.
+    pub fn instant(&self, at: DateTime) -> i64 {
+        let zoned = at.to_zoned(self.zone.clone());
+        zoned.map_or(i64::MAX, |zoned| zoned.timestamp().as_millisecond())
+    }
+
+    /// Reads a date, a date and time, or a span ahead.
+    pub fn read(&self, text: &str) -> Result<i64, String> {
+        let text = text.trim();
+        if let Ok(span) = Span::parse(text) {
+            return Ok(self.now.plus(span.millis()).millis());
+        }
+        if let Ok(at) = text.parse::<jiff::Timestamp>() {
+            return Ok(at.as_millisecond());
+        }
+        match text.parse::<DateTime>() {
+            Ok(at) => Ok(self.instant(at)),
+            Err(_) => Err(format!(
+                "`{text}` is no time: write a date (2026-04-01), a date and time (2026-04-01T02:00), or a span ahead (30d)"
+            )),
+        }
+    }
+
     /// Returns the time of day to the minute: `08:01`.
     pub fn clock(&self, millis: i64) -> String {
         self.format(millis, "%H:%M")
@@ -58,16 +93,6 @@ impl Times {
             -999..=999 => "now".to_string(),
             _ => format!("{} ago", span(ahead.saturating_neg())),
         }
-    }
-
-    /// Reads a day, which begins at midnight in the zone, or a point in time: `2027-01-31`,
-    /// `2027-01-31T12:00:00`, `2027-01-31T12:00:00Z`. Returns milliseconds since 1970.
-    pub fn read(&self, text: &str) -> Option<i64> {
-        if let Ok(at) = text.parse::<jiff::Timestamp>() {
-            return Some(at.as_millisecond());
-        }
-        let at = text.parse::<jiff::civil::DateTime>().ok()?.to_zoned(self.zone.clone()).ok()?;
-        Some(at.timestamp().as_millisecond())
     }
 
     fn format(&self, millis: i64, form: &str) -> String {

@@ -7,12 +7,13 @@ use crate::journal::JournalError;
 use crate::journal::change::Change;
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
+use crate::lifecycle::plan::Sight;
 use crate::lifecycle::snapshot::Listing;
 use crate::lifecycle::time::Moment;
 use crate::lifecycle::workflow::{Answer, Cause, Kind, Trigger};
 
 use super::Engine;
-use super::event::{Command, Done, Refusal, Site, Survey, What};
+use super::event::{Bearings, Command, Done, Refusal, Site, Survey, What};
 use super::gate::Gate;
 use super::tracked::{self, Tracked, Work};
 
@@ -30,6 +31,7 @@ impl Engine {
                 None => self.run_now(&who, &policy, kind, None, now),
             },
             What::Survey { policy } => self.survey(&policy, now),
+            What::Bearings => Ok(self.bearings(now)),
             What::ConfirmClock => Ok(self.confirm_clock(&who, now)),
             What::Approve { plan } => self.approve(&who, plan, now)?,
             What::Refuse { plan } => self.refuse(&who, plan, now)?,
@@ -156,6 +158,12 @@ impl Engine {
         let holds = around.holds.clone();
         let grounds = entry.policy.deletion.as_ref().and_then(|_| Deletion::terms(&tracked, &around)).map(Box::new);
         Ok(Done::Survey(Box::new(Survey { entry, owner, grounds, holds, now: now.wall })))
+    }
+
+    fn bearings(&self, now: Moment) -> Done {
+        let clock = Sight { now, trust: self.clock.trust, synchronised: self.clock.synchronised };
+        let (roster, installation) = (self.roster.clone(), (*self.installation).into());
+        Done::Bearings(Box::new(Bearings { roster, installation, clock }))
     }
 
     pub(super) fn sites(&self, repositories: &[String], policies: &[String]) -> Result<Done, Refusal> {

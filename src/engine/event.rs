@@ -13,7 +13,7 @@ use crate::journal::change::Notice;
 pub use crate::journal::record::{HoldRecord, OperationKind, OperationRecord};
 use crate::lifecycle::estate::Estate;
 use crate::lifecycle::hold::{HoldOrder, Holds};
-use crate::lifecycle::plan::Grounds;
+use crate::lifecycle::plan::{Grounds, Sight};
 use crate::lifecycle::retention::Owner;
 use crate::lifecycle::snapshot::Snapshot;
 use crate::lifecycle::time::Timestamp;
@@ -118,6 +118,8 @@ pub enum What {
         /// The policy's name.
         policy: String,
     },
+    /// Say what is needed to judge a policy that is not in force.
+    Bearings,
     /// Say what is needed to look after repositories.
     Sites {
         /// These repositories, and
@@ -187,6 +189,8 @@ pub enum Done {
     },
     /// What is needed to look.
     Survey(Box<Survey>),
+    /// What is needed to judge a policy that is not in force.
+    Bearings(Box<Bearings>),
     /// What is needed to look after repositories, by name.
     Sites(Vec<Site>),
     /// What is needed to judge what people want of single snapshots.
@@ -234,6 +238,17 @@ pub struct Survey {
     pub holds: Arc<Holds>,
     /// The instant to judge by.
     pub now: Timestamp,
+}
+
+/// What is needed to judge a policy that is not in force, away from the engine.
+#[derive(Clone, Debug)]
+pub struct Bearings {
+    /// What is in force.
+    pub roster: Arc<Roster>,
+    /// This installation.
+    pub installation: Box<str>,
+    /// What the clock is worth.
+    pub clock: Sight,
 }
 
 /// Why a command was refused.

@@ -10,7 +10,6 @@ use tokio::task::AbortHandle;
 
 use crate::drivers::{Call, Created, Found, ProgressSink};
 use crate::journal::change::Notice;
-use crate::lifecycle::plan::{Look, Plan};
 use crate::lifecycle::retention::Owner;
 use crate::lifecycle::snapshot::{Listing, Presence, Status, label};
 use crate::lifecycle::workflow::{Answer, Fault, Request};
@@ -175,10 +174,4 @@ pub async fn survey(survey: &Survey) -> Result<Listing, Fault> {
         Ok(listing) => listing,
         Err(_) => Err(Fault::transient(format!("no answer within {} s", time_max.as_secs()))),
     }
-}
-
-/// Returns the plan that a deletion run would make of a listing at the survey's instant; `None` when
-/// the policy deletes nothing.
-pub fn plan(survey: &Survey, listing: &Listing) -> Option<Plan> {
-    Some(Plan::make(survey.grounds.as_ref()?, listing, Look::First { deleted: 0 }, survey.now))
 }

@@ -8,10 +8,15 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 mod deletions;
+mod foresight;
 mod single;
 mod upkeep;
 
 pub use deletions::{ClockBody, DeletionBody, DeletionShownBody, DeletionsBody};
+pub use foresight::{
+    ChangeBody, CompareOrder, ComparisonBody, CountBody, DraftOrder, FateBody, ForeseeOrder, ForeseenBody,
+    ForesightBody, GoneBody, HeldBody, LifeBody, SideBody, SignBody, UntilBody,
+};
 pub use single::{
     ChangeOrderBody, HoldBody, HoldOrderBody, HoldsBody, NamedBody, PreviewOrderBody, ReleaseOrderBody, SingleBody,
     SingleSnapshotBody,
@@ -467,6 +472,9 @@ pub struct VerdictBody {
     pub reason: String,
     /// Whether it was deleted since.
     pub deleted: bool,
+    /// Until when it stays, if creation goes on by its schedule; not for a plan of a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UntilBody>,
 }
 
 /// The answer of `/v1/history`.

@@ -13,6 +13,7 @@ mod control;
 mod deletions;
 mod error;
 mod explain;
+mod foresee;
 mod health;
 mod look;
 mod records;
@@ -94,7 +95,8 @@ fn router(api: Api) -> Router {
     let shared = Arc::new(Shared { api, looks: Semaphore::new(LOOKS_MAX), reads: Arc::new(Semaphore::new(READS_MAX)) });
     let looks = Router::new()
         .route("/v1/policies/{name}/snapshots", get(look::snapshots))
-        .route("/v1/policies/{name}/plan", get(look::plan))
+        .route("/v1/policies/{name}/plan", get(foresee::plan).post(foresee::compare))
+        .route("/v1/policies/{name}/foresight", post(foresee::foresight))
         .route("/v1/orphans", get(single::orphans))
         .route("/v1/expire/preview", post(single::preview_expire))
         .route("/v1/adopt/preview", post(single::preview_adopt))

@@ -314,6 +314,7 @@ pub fn plan(policy: &str, plan: &Plan) -> PlanBody {
                 },
                 reason: entry.verdict.to_string(),
                 deleted: false,
+                until: None,
             })
             .collect(),
     }

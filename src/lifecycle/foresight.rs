@@ -16,7 +16,7 @@ mod stay;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::plan::{Freshness, Grounds, Held, LastGood, Look, Plan, Sight, Target};
+use super::plan::{self, Braked, Freshness, Grounds, Guard, Held, LastGood, Look, Plan, Sight, Target};
 use super::policy::Policy;
 use super::retention::{Condemn, Verdict};
 use super::schedule::Schedule;
@@ -476,6 +476,10 @@ impl<'a> World<'a> {
     /// Deletes what a plan condemns, and remembers what the engine would.
     fn carry_out(&mut self, plan: &Plan, at: Timestamp) {
         if plan.is_held() {
+            let braked = plan.held.iter().any(|held| matches!(held.guard(), Guard::Brake | Guard::Edit));
+            if braked {
+                self.grounds.braked.get_or_insert(Braked { at: plan.made_at, own: plan.own });
+            }
             return;
         }
         let ids: BTreeSet<&str> = plan.allowed().map(|target| &*target.id).collect();
@@ -485,10 +489,14 @@ impl<'a> World<'a> {
         let deleted = u32::try_from(ids.len()).unwrap_or(u32::MAX);
         self.own = self.own.saturating_sub(deleted);
         self.grounds.seen = Some(plan.own.saturating_sub(deleted));
-        self.grounds.former = None;
-        self.grounds.cleared_at = at;
-        if self.grounds.guards.grace.is_some() {
-            self.grounds.condemned_since = plan.condemned_since().into();
+        self.grounds.unlooked = false;
+        self.grounds.braked = None;
+        if plan.is_thorough() {
+            self.grounds.former = None;
+            self.grounds.cleared_at = at;
+        }
+        if self.grounds.guards.grace.is_some() || self.grounds.guards.rate.is_some() {
+            self.grounds.condemned_since = plan::condemned_since(&plan.entries).into();
         }
         if self.grounds.guards.rate.is_some() {
             self.lately.extend(ids.iter().map(|_| at));

@@ -98,6 +98,9 @@ fn wrong_usage_is_refused_before_anything_is_done() {
         &["explode"][..],
         &["plan"],
         &["plan", "a", "b"],
+        &["plan", "a", "--at", "1d", "--until", "2d"],
+        &["plan", "a", "--latest", "--at", "1d"],
+        &["plan", "a", "--latest", "--policy", "b.toml"],
         &["restore", "a"],
         &["history", "--limit", "0"],
         &["history", "--limit", "1001"],
@@ -260,6 +263,24 @@ fn a_table_is_as_wide_as_its_widest_cells_and_colours_only_a_terminal() {
     "#]],
     );
     assert!(print(true).starts_with("\u{1b}[1mNAME\u{1b}[0m"));
+}
+
+#[test]
+fn a_time_is_a_date_a_date_and_time_or_a_span_ahead() {
+    let times = Times::utc(Timestamp::from_millis(1_772_330_400_000));
+    for (text, read) in [
+        ("2026-03-02", 1_772_409_600_000),
+        ("2026-03-02T02:00", 1_772_416_800_000),
+        (" 2026-03-02 02:00:05 ", 1_772_416_805_000),
+        ("2026-03-02T02:00+01:00", 1_772_413_200_000),
+        ("1d", 1_772_416_800_000),
+        ("1h30m", 1_772_335_800_000),
+    ] {
+        assert_eq!(times.read(text), Ok(read), "{text}");
+    }
+    for text in ["", "tomorrow", "02:00", "2026-02-30", "1M", "-1d"] {
+        assert!(times.read(text).is_err_and(|why| why.contains("is no time")), "{text}");
+    }
 }
 
 #[test]

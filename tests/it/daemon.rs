@@ -7,6 +7,7 @@
 mod books;
 mod clock_thrown;
 mod disk;
+mod foresee;
 mod kills;
 pub mod place;
 mod quickstart;

@@ -93,11 +93,11 @@ impl Daemon {
         seen
     }
 
-    fn get(&self, path: &str) -> (u16, Value) {
+    pub fn get(&self, path: &str) -> (u16, Value) {
         self.request("GET", path, "", b"")
     }
 
-    fn request(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, Value) {
+    pub fn request(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, Value) {
         let (status, _, body) = self.whole(method, path, headers, body);
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }

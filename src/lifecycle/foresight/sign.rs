@@ -24,6 +24,8 @@ pub enum Sign {
     Last,
     /// Held by `within` alone.
     Within,
+    /// Held by a person.
+    Held,
     /// In use.
     InUse,
     /// Among the newest `min_count` good ones.
@@ -44,7 +46,7 @@ pub enum Sign {
 
 impl Sign {
     /// All there are.
-    pub const ALL: [Sign; 17] = [
+    pub const ALL: [Sign; 18] = [
         Sign::Newest,
         Sign::Yearly,
         Sign::Quarterly,
@@ -54,6 +56,7 @@ impl Sign {
         Sign::Hourly,
         Sign::Last,
         Sign::Within,
+        Sign::Held,
         Sign::InUse,
         Sign::Minimum,
         Sign::Young,
@@ -71,6 +74,7 @@ impl Sign {
             Verdict::Keep(keep) => match keep {
                 Keep::NewestGood => Sign::Newest,
                 Keep::Rules(holds) => holds.iter().map(Sign::of_hold).min().unwrap_or(Sign::Unclear),
+                Keep::Held { .. } => Sign::Held,
                 Keep::InUse { .. } => Sign::InUse,
                 Keep::Minimum { .. } => Sign::Minimum,
                 Keep::YoungerThanMinAge { .. } => Sign::Young,
@@ -79,6 +83,7 @@ impl Sign {
                 | Keep::Rate { .. }
                 | Keep::CreationFailing { .. }
                 | Keep::Unlooked
+                | Keep::Unplanned
                 | Keep::NotApproved { .. } => Sign::Spared,
                 Keep::FailedButRecent { .. } => Sign::Failed,
                 Keep::Running
@@ -117,6 +122,7 @@ impl Sign {
             Sign::Hourly => 'H',
             Sign::Last => 'L',
             Sign::Within => 'w',
+            Sign::Held => 'P',
             Sign::InUse => 'u',
             Sign::Minimum => 'm',
             Sign::Young => 't',
@@ -145,6 +151,7 @@ impl Sign {
             Sign::Hourly => "hourly",
             Sign::Last => "last",
             Sign::Within => "within",
+            Sign::Held => "held by a person",
             Sign::InUse => "in use",
             Sign::Minimum => "min_count",
             Sign::Young => "too young",

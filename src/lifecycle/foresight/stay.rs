@@ -40,6 +40,8 @@ pub enum AsLong {
     Foreign,
     /// It is listed several times.
     Ambiguous,
+    /// A person holds it, without an end.
+    Held,
     /// It is in use.
     InUse,
     /// It has no date.
@@ -54,6 +56,7 @@ impl AsLong {
         match self {
             AsLong::Foreign => "it is not this policy's",
             AsLong::Ambiguous => "it is listed several times",
+            AsLong::Held => "a person holds it",
             AsLong::InUse => "it is in use",
             AsLong::Undatable => "it has no date",
             AsLong::NothingNewer => "nothing newer is made",
@@ -81,8 +84,10 @@ fn for_ever(entry: &Entry) -> Option<AsLong> {
         Keep::Foreign(_) => Some(AsLong::Foreign),
         Keep::Ambiguous { .. } => Some(AsLong::Ambiguous),
         Keep::InUse { .. } => Some(AsLong::InUse),
+        Keep::Held { until: None, .. } => Some(AsLong::Held),
         Keep::Undatable => Some(AsLong::Undatable),
-        Keep::Running
+        Keep::Held { until: Some(_), .. }
+        | Keep::Running
         | Keep::FutureDated { .. }
         | Keep::NewestGood
         | Keep::Minimum { .. }
@@ -93,6 +98,7 @@ fn for_ever(entry: &Entry) -> Option<AsLong> {
         | Keep::Rate { .. }
         | Keep::CreationFailing { .. }
         | Keep::Unlooked
+        | Keep::Unplanned
         | Keep::NotApproved { .. }
         | Keep::FailedButRecent { .. } => None,
     }
