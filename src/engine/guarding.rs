@@ -261,22 +261,23 @@ impl Engine {
     fn is_held_again(&self, tracked: &Tracked, plan: &Plan, now: Moment) -> bool {
         let guards = plan.held.iter().map(Held::guard).collect();
         let targets = plan.entries.iter().filter(|entry| entry.goes()).map(|entry| entry.target.clone()).collect();
+        // Another doubt is another reason.
+        let doubt = doubt_key(&tracked.uid, plan);
         tracked.held().is_some_and(|held| {
-            held.guards == guards && held.targets == targets && now.since(&held.made) <= APPROVAL_MAX_MS / 2
+            doubt.is_none_or(|doubt| doubt == held.episode)
+                && held.guards == guards
+                && held.targets == targets
+                && now.since(&held.made) <= APPROVAL_MAX_MS / 2
         })
     }
 
     fn note_held(&mut self, tracked: &mut Tracked, number: u64, plan: &Plan, now: Moment) {
         let guards: BTreeSet<Guard> = plan.held.iter().map(Held::guard).collect();
-        let doubted = plan.held.iter().find_map(|held| match held {
-            Held::Clock(doubt) => Some(doubt.since.wall),
-            Held::Ahead { .. } | Held::ListingShrank { .. } | Held::Edit { .. } | Held::Brake { .. } => None,
-        });
         let told = tracked.held().filter(|earlier| earlier.guards == guards).map(|told| told.episode.clone());
         let uid = &tracked.uid;
-        let episode: Box<str> = match (doubted, told) {
+        let episode: Box<str> = match (doubt_key(uid, plan), told) {
             // A doubt is told once, however long it lasts; and so is what is held again for the same reason.
-            (Some(since), _) => format!("{uid}-{}-{}", Guard::Clock.word(), since.millis()).into(),
+            (Some(doubt), _) => doubt,
             (None, Some(told)) => told,
             (None, None) => format!("{uid}-held-{number}").into(),
         };
@@ -374,6 +375,16 @@ impl Engine {
             Some((index, _)) => Ok((index, record.plan.approval(plan))),
         })
     }
+}
+
+/// Returns under which key notices tell of a doubted clock; `None` where that is not what holds the plan.
+fn doubt_key(policy_uid: &str, plan: &Plan) -> Option<Box<str>> {
+    plan.held.iter().find_map(|held| match held {
+        Held::Clock(doubt) => {
+            Some(format!("{policy_uid}-{}-{}", Guard::Clock.word(), doubt.since.wall.millis()).into())
+        }
+        Held::Ahead { .. } | Held::ListingShrank { .. } | Held::Edit { .. } | Held::Brake { .. } => None,
+    })
 }
 
 fn condition(entry: &Entry) -> Option<Condition> {

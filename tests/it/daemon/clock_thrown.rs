@@ -157,12 +157,22 @@ fn a_clock_that_is_wrong_at_boot_deletes_nothing_until_it_is_confirmed() {
         return not_tested("a daemon whose clock is wrong at boot, because there is no libfaketime");
     };
     let mut thrown = Thrown::new(library);
-    thrown.place.kill();
-    thrown.place.write("clock", "+3650d");
-    thrown.start();
-    thrown.told_started();
-    thrown.until_deletion("a deletion to be held", is_doubted);
-    assert_eq!((thrown.left(), thrown.notices()), (ALL.map(String::from).into(), 1));
+    for (starts, years) in [(1, "-3650d"), (2, "+3650d")] {
+        thrown.place.kill();
+        thrown.place.write("clock", years);
+        thrown.start();
+        thrown.told_started();
+        thrown.until_deletion("a deletion to be held", is_doubted);
+        // It was put right in between, so the second is another doubt.
+        assert_eq!((thrown.left(), thrown.notices()), (ALL.map(String::from).into(), starts), "{years}");
+        if starts == 1 {
+            thrown.place.write("clock", "+0");
+            thrown.told(&["policy", "stop", "every"]);
+            thrown.place.until("the clock to be believed", |body| {
+                body["daemon"]["restrictions"].as_array()?.is_empty().then_some(())
+            });
+        }
+    }
     // Back within what it should be, it is believed by itself, and the two that are old go.
     thrown.told(&["policy", "stop", "every"]);
     thrown.place.write("clock", "+0");
