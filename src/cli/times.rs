@@ -73,8 +73,8 @@ impl Times {
             return Ok(at.as_millisecond());
         }
         match text.parse::<DateTime>() {
-            Ok(at) => Ok(self.instant(at)),
-            Err(_) => Err(format!(
+            Ok(at) if self.instant(at) < i64::MAX => Ok(self.instant(at)),
+            _ => Err(format!(
                 "`{text}` is no time: write a date (2026-04-01), a date and time (2026-04-01T02:00), or a span ahead (30d)"
             )),
         }

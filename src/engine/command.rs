@@ -183,7 +183,7 @@ impl Engine {
             let repository = self.roster.repositories.get(name).cloned();
             let repository = repository.ok_or_else(|| Refusal::UnknownRepository(name.to_string()))?;
             let at_work = self.gates.get(name).is_some_and(Gate::is_taken);
-            Ok(Site { repository, keep: self.keep(name), at_work, forbidden: self.forbidden(Kind::Deletion) })
+            Ok(Site { repository, keep: self.keep(name), at_work, forbidden: self.removal_forbidden() })
         };
         names.into_iter().map(site).collect::<Result<_, _>>().map(Done::Sites)
     }

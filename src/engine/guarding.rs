@@ -124,7 +124,7 @@ impl Engine {
             clock: Sight { now, trust: self.clock.trust, synchronised: self.clock.synchronised },
             condemned_since: Arc::new(condemned_since),
             rate_left,
-            holds: held_in.map(|name| self.held.in_repository(&name)).unwrap_or_default(),
+            holds: held_in.map(|name| self.held.in_repository(&name, &self.roster)).unwrap_or_default(),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::lifecycle::hold::{Hold, HoldOrder, HoldRefusal, Holds};
 use crate::lifecycle::snapshot::{Snapshot, label};
 use crate::lifecycle::time::{Moment, Timestamp};
 use crate::lifecycle::workflow::{Kind, Phase};
+use crate::roster::Roster;
 
 /// What people want kept, by repository.
 #[derive(Debug, Default)]
@@ -32,9 +33,23 @@ impl Held {
         held
     }
 
-    /// Returns what is held in a repository.
-    pub(super) fn in_repository(&self, name: &str) -> Arc<Holds> {
-        self.by_repository.get(name).cloned().unwrap_or_default()
+    /// Returns what is held in a repository. What was held in one that is no longer known may be there under
+    /// another name, and is held everywhere.
+    pub(super) fn in_repository(&self, name: &str, roster: &Roster) -> Arc<Holds> {
+        let mut holds = self.by_repository.get(name).cloned().unwrap_or_default();
+        let is_lost = |record: &&HoldRecord| !roster.repositories.contains_key(&record.repository);
+        for record in self.records.values().filter(is_lost) {
+            Arc::make_mut(&mut holds).insert(&record.snapshot, record.hold.clone());
+        }
+        holds
+    }
+
+    /// Returns under which repository a hold is known: this one, or one that is no longer.
+    fn place_of(&self, repository: Arc<str>, snapshot: &str, roster: &Roster) -> Arc<str> {
+        let is_here = self.records.contains_key(&(repository.clone(), snapshot.into()));
+        let lost =
+            self.records.keys().find(|(place, name)| **name == *snapshot && !roster.repositories.contains_key(place));
+        if is_here { repository } else { lost.map_or(repository, |(place, _)| place.clone()) }
     }
 
     /// Returns all of it, for readers.
@@ -68,11 +83,15 @@ impl Engine {
         self.refuse_without_room(now)?;
         let repository = self.repository_named(repository)?;
         let name = &*snapshot.name;
+        // The journal takes no others; no repository's answer may bring it to refuse a turn.
+        if name.is_empty() || name.contains(char::is_control) {
+            return Err(Refusal::NotAllowed("what has no name cannot be held".to_string()));
+        }
         if self.is_being_deleted(&repository, name) {
             return Err(Refusal::NotAllowed(format!("snapshot {name} is being deleted")));
         }
         let at = self.believed(now);
-        let known = self.held.in_repository(&repository).on(snapshot, at);
+        let known = self.held.in_repository(&repository, &self.roster).on(snapshot, at);
         let hold = Hold::made(known.as_ref(), order, at).map_err(not_allowed)?;
         let own = |key: &str| snapshot.labels.get(key).filter(|value| !value.is_empty());
         let is_ours = own(label::INSTALLATION).is_some_and(|value| **value == *self.installation);
@@ -99,7 +118,10 @@ impl Engine {
     ) -> Result<Done, Refusal> {
         let repository = self.repository_named(repository)?;
         let name = &*snapshot.name;
-        let holds = self.held.in_repository(&repository);
+        if let Some(why) = self.forbidden(Kind::Deletion) {
+            return Err(Refusal::NotAllowed(format!("no hold is removed: {why}")));
+        }
+        let holds = self.held.in_repository(&repository, &self.roster);
         let stamped = Hold::stamped(snapshot);
         if holds.of(name).is_none() && stamped.is_none() {
             return Err(not_allowed(HoldRefusal::NotHeld));
@@ -108,6 +130,7 @@ impl Engine {
         if let Some(hold) = holds.on(snapshot, at) {
             hold.may_go(at).map_err(not_allowed)?;
         }
+        let repository = self.held.place_of(repository, name, &self.roster);
         let known = self.held.remove(&repository, name);
         let was = known.as_ref().map(|record| &record.hold).or(stamped.as_ref()).map(ToString::to_string);
         let detail = format!("hold removed in repository {repository}; it was held {}", was.unwrap_or_default());
@@ -133,7 +156,8 @@ impl Engine {
         let estate =
             Estate { installation: self.installation.clone(), policies: policies.collect(), now: self.believed(now) };
         let names: BTreeSet<Arc<str>> = sites.iter().map(|site| site.repository.name.clone()).collect();
-        let holds = names.into_iter().map(|name| (name.clone(), self.held.in_repository(&name))).collect();
+        let holds =
+            names.into_iter().map(|name| (name.clone(), self.held.in_repository(&name, &self.roster))).collect();
         Ok(Done::Books(Box::new(Books { estate, sites, holds })))
     }
 
@@ -172,11 +196,14 @@ impl Engine {
     /// Whether a deletion was ordered whose fate is open.
     fn is_being_deleted(&self, repository: &str, name: &str) -> bool {
         self.policies.values().any(|tracked| {
-            let Phase::Active(run) = &tracked.deletion.workflow.phase else { return false };
             let there = |entry: &Arc<crate::roster::Entry>| *entry.repository.name == *repository;
-            let is_it = match &run.step {
-                Deletion::Deleting { target, .. } | Deletion::Confirming { target, .. } => *target.name == *name,
-                Deletion::Planning { .. } | Deletion::Rechecking { .. } => false,
+            let is_it = match &tracked.deletion.workflow.phase {
+                Phase::Active(run) => match &run.step {
+                    Deletion::Deleting { target, .. } | Deletion::Confirming { target, .. } => *target.name == *name,
+                    Deletion::Planning { .. } | Deletion::Rechecking { .. } => false,
+                },
+                Phase::Watching(watch) => watch.name.as_str() == name,
+                Phase::Waiting => false,
             };
             is_it && tracked.deletion.terms.as_ref().is_none_or(there)
         })

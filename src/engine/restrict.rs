@@ -59,6 +59,13 @@ impl Engine {
         (kind == Kind::Deletion && self.machine_changed).then(|| "the journal belongs to another machine".to_string())
     }
 
+    /// Returns why nothing may be removed at present by whoever is no policy's run: maintenance, which counts
+    /// days, and people who name a snapshot.
+    pub(super) fn removal_forbidden(&self) -> Option<String> {
+        let doubted = self.clock.trust.doubt.map(|doubt| format!("the clock is doubted, {}", doubt.cause));
+        self.forbidden(Kind::Deletion).or(doubted)
+    }
+
     /// Makes this machine the one the journal belongs to: a person has said so.
     pub(super) fn accept_machine(&mut self, who: &str, now: Moment) -> Result<Done, JournalError> {
         if self.machine_changed {

@@ -139,6 +139,11 @@ impl Estate {
         why
     }
 
+    /// Whether a living policy keeps its snapshots in this repository.
+    pub fn keeps_in(&self, uid: &str, repository: &str) -> bool {
+        self.policies.get(uid).is_some_and(|living| living.repository.as_deref() == Some(repository))
+    }
+
     /// Whether a person may delete the snapshot at `index` by name; otherwise why not. `owned` says that
     /// they know that a living policy owns it.
     pub fn may_expire(
@@ -157,7 +162,13 @@ impl Estate {
         if let Some(by) = &snapshot.in_use {
             return Err(format!("it is in use: {by}"));
         }
-        let Whose::Policy(uid) = self.whose(snapshot) else { return Ok(()) };
+        let uid = match self.whose(snapshot) {
+            Whose::Policy(uid) => uid,
+            Whose::AnotherInstallation if !owned => {
+                return Err("another installation owns it; --owned says that you know".to_owned());
+            }
+            Whose::AnotherInstallation | Whose::Retired(_) | Whose::Nobody => return Ok(()),
+        };
         let Some(living) = self.policies.get(&uid) else { return Ok(()) };
         if self.newest_good(listing, &uid).is_some_and(|newest| newest.id == snapshot.id) {
             return Err(format!("it is the newest good one of policy {}", living.name));
@@ -306,7 +317,7 @@ mod tests {
                 "may",
                 &format!("policy db owns it; {word}"),
                 &format!("{newest} db"),
-                "may",
+                &format!("another installation owns it; {word}"),
                 "may",
                 &format!("policy wiki owns it; {word}"),
                 &format!("policy wiki owns it; {word}"),

@@ -143,6 +143,9 @@ impl Trust {
     pub fn time(&self, now: Moment) -> Timestamp {
         if now.boot == self.believed.boot {
             now.wall.min(Timestamp::from_millis(self.anchor_ms.saturating_add(now.uptime)))
+        } else if self.doubt.is_some() {
+            // How much time has passed nobody knows: at least none, and so no hold is over because of it.
+            now.wall.min(self.believed.wall)
         } else {
             now.wall
         }

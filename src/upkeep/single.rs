@@ -329,7 +329,9 @@ impl Upkeep {
         match change {
             Change::Expire { .. } => {
                 let owner = match look.books.estate.whose(snapshot) {
-                    Whose::Policy(uid) => Some(uid.into()),
+                    // What goes elsewhere is none that this policy's listing shows.
+                    Whose::Policy(uid) if look.books.estate.keeps_in(&uid, &place) => Some(uid.into()),
+                    Whose::Policy(_) => None,
                     Whose::Retired(_) | Whose::AnotherInstallation | Whose::Nobody => None,
                 };
                 let whose = look.books.estate.whose_words(snapshot);
@@ -513,10 +515,10 @@ impl Look {
         let estate = &self.books.estate;
         let name = &*repository.name;
         match change {
+            Change::Expire { .. } | Change::Adopt { .. } if forbidden.is_some() => {
+                Err(format!("nothing is deleted or adopted: {}", forbidden.as_deref().unwrap_or_default()))
+            }
             Change::Expire { owned } => {
-                if let Some(why) = forbidden {
-                    return Err(format!("nothing is deleted: {why}"));
-                }
                 let holds = self.holds().cloned().unwrap_or_default();
                 estate.may_expire(name, &holds, &self.listing, index, *owned).map(|()| "to be deleted".to_owned())
             }

@@ -265,7 +265,7 @@ pub fn line(snapshot: &SnapshotFile) -> SnapshotLine {
     let provisional = labels.remove(tags::PROVISIONAL).is_some();
     labels.remove(tags::REWRITTEN);
     // A name for people; what is told apart is told apart by id.
-    let name = labels.remove(tags::NAME).unwrap_or_else(|| id[..8].to_owned());
+    let name = labels.remove(tags::NAME).filter(|name| !name.is_empty()).unwrap_or_else(|| id[..8].to_owned());
     let status = match (provisional, partial) {
         (true, _) => StatusWord::Failed,
         (false, true) => StatusWord::Partial,

@@ -105,4 +105,8 @@ fn ages_are_measured_by_the_smaller_clock() {
     assert_eq!(trust.time(later(4 * MINUTE, MINUTE)), NOON.wall.plus(MINUTE));
     assert_eq!(trust.time(later(-MINUTE, MINUTE)), NOON.wall.plus(-MINUTE));
     assert_eq!(trust.time(rebooted(DAY)), NOON.wall.plus(DAY));
+    // After a start with a clock that is not believed no time has passed.
+    let gap = trust.look(rebooted(3650 * DAY), false);
+    assert_eq!(gap.time(rebooted(3650 * DAY)), NOON.wall);
+    assert_eq!(trust.look(rebooted(-DAY), true).time(rebooted(-DAY)), NOON.wall.plus(-DAY));
 }

@@ -120,3 +120,55 @@ fn holds_are_shown_and_written_down() {
     let unknown = What::Release { repository: "nowhere".into(), snapshot: kept(&stage, "s1") };
     assert_eq!(stage.tell(unknown).err(), Some(Refusal::UnknownRepository("nowhere".into())));
 }
+
+/// G1, G13: however late the clock says it is, no hold is over because of a clock that is not believed.
+#[test]
+fn a_clock_that_is_wrong_after_a_start_ends_no_hold() {
+    let mut stage = Stage::new("07:00", &[deleting("db", NEVER, "0 8 * * *", 9)]);
+    keep_days(&mut stage, "db", 5);
+    hold(&mut stage, "s1", Some("30 00:00"), true).expect("held");
+    stage.at("5 07:00");
+    stage.obey_all();
+    release(&mut stage, "s1").expect_err("held in compliance mode for longer than 72 hours");
+    stage.kill();
+    stage.now.boot = 8;
+    stage.synchronised = false;
+    stage.restart("3650 07:30");
+    release(&mut stage, "s1").expect_err("nobody believes that clock");
+    let Done::Books(books) = stage.tell(What::Books { repositories: vec![REPOSITORY.into()] }).expect("the books")
+    else {
+        panic!("the books");
+    };
+    let forbidden = books.sites[0].forbidden.clone().unwrap_or_default();
+    assert!(forbidden.contains("the clock is doubted"), "{forbidden}");
+    let still = books.holds.values().any(|holds| holds.on(&kept(&stage, "s1"), books.estate.now).is_some());
+    assert!(still, "judged at {}", books.estate.now);
+}
+
+#[test]
+fn what_has_no_name_cannot_be_held_and_ends_nothing() {
+    let mut stage = Stage::new("07:00", &[tidying("db", "0 8 * * *", 2)]);
+    keep_days(&mut stage, "db", 2);
+    for name in ["", "two\nlines"] {
+        stage.kept[0].name = name.into();
+        hold(&mut stage, name, None, false).expect_err("no name");
+    }
+    stage.kept[0].name = "s1".into();
+    hold(&mut stage, "s1", None, false).expect("held");
+}
+
+#[test]
+fn a_hold_outlives_the_name_of_its_repository() {
+    let mut stage = Stage::new("07:00", &[tidying("db", "0 8 * * *", 2)]);
+    keep_days(&mut stage, "db", 4);
+    hold(&mut stage, "s1", None, false).expect("held");
+    stage.load(&[tidying("db", "0 8 * * *", 2).repository("renamed")]);
+    stage.at("08:00");
+    stage.obey_all();
+    assert_eq!(stage.kept_names(), ["s1", "s3", "s4"]);
+    let snapshot = kept(&stage, "s1");
+    stage.tell(What::Release { repository: "renamed".into(), snapshot }).expect("released");
+    stage.at("2 08:00");
+    stage.obey_all();
+    assert_eq!(stage.kept_names(), ["s3", "s4"]);
+}
