@@ -177,7 +177,7 @@ impl Engine {
             let left = tracked.guarded.as_ref().is_some_and(|guarded| guarded.leaves);
             if ending.outcome == Outcome::Succeeded && !left {
                 tracked.cleared_at = began_at;
-                self.changes.push(Change::Guard { policy_uid: tracked.uid.clone(), memory: tracked.memory() });
+                self.keep_memory(tracked);
             }
             tracked.remember(|guarded| guarded.approval = None);
         }

@@ -1,7 +1,7 @@
 //! What the guards of deletion need from outside the rule: the clock, what was in force before, what was held
 //! and what people said of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Engine;
@@ -10,7 +10,7 @@ use super::tracked::{Around, Tracked, Work};
 use crate::journal::change::{Change, HeldPlan, PlanAnswer};
 use crate::journal::{ErrorKind, JournalError};
 use crate::lifecycle::deletion::Deletion;
-use crate::lifecycle::plan::{Braked, Former, Guard, Held, Plan, Sight};
+use crate::lifecycle::plan::{Approval, Braked, Former, Guard, Held, Plan, Sight};
 use crate::lifecycle::policy::{Condition, Revision};
 use crate::lifecycle::time::{Moment, Timestamp};
 use crate::lifecycle::trust::{NOTE_EVERY_MS, Trust};
@@ -167,7 +167,8 @@ impl Engine {
         }
     }
 
-    fn keep_memory(&mut self, tracked: &Tracked) {
+    /// Writes down what the guards of a policy remember.
+    pub(super) fn keep_memory(&mut self, tracked: &Tracked) {
         self.changes.push(Change::Guard { policy_uid: tracked.uid.clone(), memory: tracked.memory() });
     }
 
@@ -259,20 +260,18 @@ impl Engine {
     }
 
     fn is_held_again(&self, tracked: &Tracked, plan: &Plan, now: Moment) -> bool {
-        let guards = plan.held.iter().map(Held::guard).collect();
-        let targets = plan.entries.iter().filter(|entry| entry.goes()).map(|entry| entry.target.clone()).collect();
         // Another doubt is another reason.
         let doubt = doubt_key(&tracked.uid, plan);
         tracked.held().is_some_and(|held| {
             doubt.is_none_or(|doubt| doubt == held.episode)
-                && held.guards == guards
-                && held.targets == targets
                 && now.since(&held.made) <= APPROVAL_MAX_MS / 2
+                && held.guards == plan.guards()
+                && held.targets == plan.targets()
         })
     }
 
     fn note_held(&mut self, tracked: &mut Tracked, number: u64, plan: &Plan, now: Moment) {
-        let guards: BTreeSet<Guard> = plan.held.iter().map(Held::guard).collect();
+        let guards = plan.guards();
         let told = tracked.held().filter(|earlier| earlier.guards == guards).map(|told| told.episode.clone());
         let uid = &tracked.uid;
         let episode: Box<str> = match (doubt_key(uid, plan), told) {
@@ -281,10 +280,9 @@ impl Engine {
             (None, Some(told)) => told,
             (None, None) => format!("{uid}-held-{number}").into(),
         };
-        let targets = plan.entries.iter().filter(|entry| entry.goes()).map(|entry| entry.target.clone()).collect();
         let braked = guards.contains(&Guard::Brake) || guards.contains(&Guard::Edit);
         let (at, own) = (plan.made_at, plan.own);
-        let held = HeldPlan { number, made: now, guards, targets, episode };
+        let held = HeldPlan { number, made: now, guards, targets: plan.targets(), episode };
         tracked.remember(|guarded| {
             guarded.held = Some(Arc::new(held));
             guarded.spared = None;
@@ -341,11 +339,7 @@ impl Engine {
     }
 
     /// Returns whose a plan is that waits for an answer and what approving it means, or why there is none.
-    fn waiting_plan(
-        &mut self,
-        plan: u64,
-        now: Moment,
-    ) -> Result<Result<(u32, crate::lifecycle::plan::Approval), String>, JournalError> {
+    fn waiting_plan(&mut self, plan: u64, now: Moment) -> Result<Result<(u32, Approval), String>, JournalError> {
         let record = match self.journal.plan(plan) {
             Ok(Some(record)) => record,
             Ok(None) => return Ok(Err("there is no such plan".to_string())),

@@ -261,12 +261,17 @@ impl Plan {
 
     /// Returns what a person approves who approves this plan.
     pub fn approval(&self, number: u64) -> Approval {
-        let condemned = self.entries.iter().filter(|entry| entry.goes());
-        Approval {
-            number,
-            targets: condemned.map(|entry| entry.target.clone()).collect(),
-            guards: self.held.iter().map(Held::guard).collect(),
-        }
+        Approval { number, targets: self.targets(), guards: self.guards() }
+    }
+
+    /// Returns what it condemns: at once, after its grace, or in a later hour; also while it is held.
+    pub fn targets(&self) -> BTreeSet<Target> {
+        self.entries.iter().filter(|entry| entry.goes()).map(|entry| entry.target.clone()).collect()
+    }
+
+    /// Returns which guards stopped it.
+    pub fn guards(&self) -> BTreeSet<Guard> {
+        self.held.iter().map(Held::guard).collect()
     }
 }
 

@@ -229,11 +229,8 @@ impl Upkeep {
         }
         let labels = Labels { set: [(label::HOLD.to_owned(), record.hold.stamp())].into(), ..Labels::default() };
         let stamped = self.label(who, &place, &snapshot.name, &labels, progress).await;
-        let unstamped = |fault: Fault| {
-            let message = format!("the journal holds it, but the snapshot could not be labelled: {}", fault.message);
-            Fault { message, ..fault }
-        };
-        stamped.map_err(unstamped).map(|_| held)
+        let unstamped = "the journal holds it, but the snapshot could not be labelled";
+        stamped.map_err(|fault| half_done(unstamped, fault)).map(|_| held)
     }
 
     async fn release(
@@ -259,11 +256,8 @@ impl Upkeep {
         }
         let labels = Labels { remove: [label::HOLD.to_owned()].into(), ..Labels::default() };
         let removed = self.label(who, &place, &snapshot.name, &labels, progress).await;
-        let stamped = |fault: Fault| {
-            let message = format!("the journal holds it no more, but its label still does: {}", fault.message);
-            Fault { message, ..fault }
-        };
-        removed.map_err(stamped).map(|_| done)
+        let stamped = "the journal holds it no more, but its label still does";
+        removed.map_err(|fault| half_done(stamped, fault)).map(|_| done)
     }
 
     async fn change_all(
@@ -548,6 +542,11 @@ impl Look {
             snapshot,
         }
     }
+}
+
+/// The journal's half is done, and the repository's is not.
+fn half_done(what: &str, fault: Fault) -> Fault {
+    Fault { message: format!("{what}: {}", fault.message), ..fault }
 }
 
 fn busy(repository: &str) -> Fault {
