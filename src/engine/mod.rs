@@ -306,6 +306,10 @@ impl Engine {
                 self.view.set_chore(&job, now.wall, trouble.clone());
                 self.changes.push(Change::Chore { job, at: now.wall, trouble });
             }
+            // By a clock that is ahead everything is old, history too.
+            Event::Trim { .. } if self.clock.trust.doubt.is_some() => {
+                tracing::warn!("history is not trimmed: the clock is doubted");
+            }
             Event::Trim { before } => self.trim_before = Some(before),
             Event::ClockStepped => self.pump_all(now),
             Event::Stop => self.stopping = true,

@@ -1,6 +1,6 @@
 //! Guards that stop a deletion, what people are told of it, and what they say.
 
-use snapkeep::engine::event::{Done, Refusal, What};
+use snapkeep::engine::event::{Done, Event, Refusal, What};
 use snapkeep::journal::record::NoticeState;
 use snapkeep::lifecycle::policy::{CatchUp, Guards};
 use snapkeep::lifecycle::time::Span;
@@ -68,6 +68,30 @@ fn a_clock_thrown_ten_years_ahead_deletes_nothing_and_is_told_once() {
             assert_eq!((7 - stage.kept.len(), notices(&stage, "held")), (gone, 1));
         }
     }
+}
+
+/// What is known of deletions must not be forgotten by a clock that nobody believes.
+#[test]
+fn a_doubted_clock_trims_no_history() {
+    let mut stage = Stage::new("07:00", &[tidying("db", "0 8 * * *", 4)]);
+    keep_days(&mut stage, "db", 6);
+    for at in ["08:00", "2 08:00"] {
+        stage.at(at);
+        stage.obey_all();
+    }
+    let first = "deletion of 08:00 by schedule: succeeded".to_string();
+    stage.set_clock("3650 08:00");
+    stage.kill();
+    stage.restart("3650 08:01");
+    let trim = |stage: &mut Stage| {
+        let before = stage.now.wall.plus(-90 * 86_400_000);
+        stage.turn(vec![Event::Trim { before }]);
+    };
+    trim(&mut stage);
+    assert!(stage.runs("db").contains(&first), "{:?}", stage.runs("db"));
+    stage.tell(What::ConfirmClock).expect("confirmed");
+    trim(&mut stage);
+    assert!(!stage.runs("db").contains(&first), "{:?}", stage.runs("db"));
 }
 
 /// G1, across a restart of the daemon.
