@@ -92,6 +92,14 @@ pub fn check(
 
     let deletion = document.deletion.as_ref().and_then(|part| {
         let own = schedule(findings, part, "deletion", identity, around);
+        if let Some(pattern) = &part.snapshot_pattern {
+            findings
+                .warning(
+                    pattern.at.clone(),
+                    "snapshot_pattern deletes nothing: only snapshots that this policy made or adopted are ever deleted",
+                )
+                .hint(format!("`snapkeep adopt SNAPSHOT… --policy {name}` makes this policy the owner of others"));
+        }
         if part.schedule.is_none() && creation_part.is_none() {
             findings
                 .error(part.at.clone(), "deletion has no schedule")

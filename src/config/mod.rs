@@ -23,6 +23,7 @@ pub mod repository;
 pub mod rest;
 pub mod schedules;
 pub mod settings;
+pub mod sm;
 pub mod sources;
 pub mod table;
 pub mod zone;
@@ -95,5 +96,5 @@ impl fmt::Display for Digest {
 /// Returns a policy's text as JSON, in OpenSearch's shape, with every span as it was written.
 /// `Null` when the text is no TOML.
 pub fn policy_json(text: &str) -> Value {
-    text.parse::<toml::Table>().map_or(Value::Null, |table| rest::json_of_table(&table))
+    sm::from_toml(text).map_or(Value::Null, Value::Object)
 }

@@ -54,6 +54,8 @@ pub struct WorkflowPart {
     pub condition: Option<ConditionPart>,
     /// What stops a deletion, in `[deletion]` only.
     pub guards: Option<GuardsPart>,
+    /// OpenSearch's pattern of snapshots made by others, in `[deletion]` only. Kept, and deletes nothing (G8).
+    pub snapshot_pattern: Option<Located<String>>,
 }
 
 /// When a workflow is due.
@@ -213,7 +215,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("schema_version", "leave it out: the file has no version of its own"),
     ("enabled_time", "leave it out: the journal keeps it"),
     ("last_updated_time", "leave it out: the journal keeps it"),
-    ("snapshot_pattern", "leave it out: only snapshots this policy made are ever deleted"),
+    ("snapshot_pattern", "snapshot_pattern belongs in [deletion]"),
     ("schedule_delay", "write spread in [creation] for an offset"),
     ("start_time", "leave it out: intervals are counted from 1970, so that no restart moves them"),
     ("period", "write every = \"15m\""),
@@ -279,6 +281,7 @@ fn workflow(findings: &mut Findings<'_>, mut table: Table<'_, '_>, deletes: bool
         }),
         condition: if deletes { condition(findings, &mut table) } else { None },
         guards: if deletes { table.table(findings, "guards").map(|table| guards(findings, table)) } else { None },
+        snapshot_pattern: if deletes { table.string(findings, "snapshot_pattern") } else { None },
     };
     table.finish(findings, ELSEWHERE);
     part
@@ -432,7 +435,7 @@ fn snapshot_config<'t>(findings: &mut Findings<'_>, mut table: Table<'_, 't>) ->
             metadata.push((Located { value: key, at }, value));
         }
     }
-    let partial = table.boolean(findings, "partial");
+    let partial = table.boolean_or_text(findings, "partial");
     SnapshotPart {
         at: table.at.clone(),
         repository,

@@ -91,19 +91,3 @@ fn json_of(findings: &mut Findings<'_>, value: &DeValue<'_>, at: Range<usize>) -
         DeValue::Table(table) => Some(Value::Object(json_of_keys(findings, table))),
     }
 }
-
-/// Returns a TOML table as JSON; dates become text, and numbers JSON cannot hold become null.
-pub fn json_of_table(table: &toml::Table) -> Value {
-    fn json(value: &toml::Value) -> Value {
-        match value {
-            toml::Value::String(text) => Value::String(text.clone()),
-            toml::Value::Integer(number) => Value::from(*number),
-            toml::Value::Float(number) => serde_json::Number::from_f64(*number).map_or(Value::Null, Value::Number),
-            toml::Value::Boolean(value) => Value::Bool(*value),
-            toml::Value::Datetime(at) => Value::String(at.to_string()),
-            toml::Value::Array(items) => Value::Array(items.iter().map(json).collect()),
-            toml::Value::Table(table) => json_of_table(table),
-        }
-    }
-    Value::Object(table.iter().map(|(key, value)| (key.clone(), json(value))).collect())
-}

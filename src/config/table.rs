@@ -132,6 +132,16 @@ impl<'a, 't> Table<'a, 't> {
         }
     }
 
+    /// Returns true or false, also where it stands as text: OpenSearch's own page writes it so in `snapshot_config`.
+    pub fn boolean_or_text(&mut self, findings: &mut Findings<'_>, key: &'static str) -> Option<Located<bool>> {
+        let (_, value, at) = self.value(key)?;
+        match value.as_str() {
+            Some("true") => Some(Located { value: true, at }),
+            Some("false") => Some(Located { value: false, at }),
+            _ => self.boolean(findings, key),
+        }
+    }
+
     /// Returns a whole number within bounds.
     pub fn number(&mut self, findings: &mut Findings<'_>, key: &'static str, bounds: Bounds) -> Option<Located<u32>> {
         let (_, value, at) = self.value(key)?;
@@ -309,6 +319,9 @@ fn span_hint(key: &str, written: &str, error: &SpanError) -> Option<String> {
         SpanError::Unit(unit) => Some(match unit.as_str() {
             "M" | "mo" | "month" | "months" => "months differ in length: write days, as in 30d".to_string(),
             "y" | "Y" | "year" | "years" => "years differ in length: write days, as in 365d".to_string(),
+            other if other != "M" && Span::parse(&written.to_lowercase()).is_ok() => {
+                format!("units are written in lower case: {key} = \"{}\"", written.to_lowercase())
+            }
             _ => "the units are w, d, h, m, s and ms".to_string(),
         }),
         SpanError::Shape if written.starts_with('-') => Some("a span cannot be negative".to_string()),

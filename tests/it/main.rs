@@ -33,6 +33,7 @@ mod samples;
 mod scenarios;
 mod schedule;
 mod simulation;
+mod sm;
 mod support;
 mod traps;
 mod upkeep;
