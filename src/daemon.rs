@@ -22,6 +22,7 @@ use crate::clock;
 use crate::config::settings::Settings;
 use crate::config::sources::Sources;
 use crate::config::zone;
+use crate::editing::Editing;
 use crate::engine::Engine;
 use crate::engine::event::Event;
 use crate::engine::perform::Performer;
@@ -144,6 +145,7 @@ pub fn run(sources: &Sources, settings: &Settings, started: impl FnOnce(Started)
         inbox: inbox.clone(),
         records: Some(Arc::new(move || StateRecords::open(&records_state))),
         upkeep: Some(upkeep.clone()),
+        editing: Some(Editing::new(sources, &state, inbox.clone(), waker.clone())),
         clock: clock::now,
     };
     listen(&runtime, settings, api, ended)?;
@@ -208,7 +210,8 @@ fn safe_mode(
     view.set_roster(&loader.load(clock::now().wall));
     let (inbox, events) = run::inbox();
     let (ending, ended) = flag::channel(false);
-    let api = Api { view: view.clone(), inbox: inbox.clone(), records: None, upkeep: None, clock: clock::now };
+    let api =
+        Api { view: view.clone(), inbox: inbox.clone(), records: None, upkeep: None, editing: None, clock: clock::now };
     listen(&runtime, settings, api, ended)?;
     signals(&runtime, &inbox, None)?;
     started(Started { view, safe_mode: Some(why.clone()) });

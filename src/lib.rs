@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod drivers;
+pub mod editing;
 pub mod engine;
 pub mod housekeeping;
 pub mod http;

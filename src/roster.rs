@@ -96,6 +96,11 @@ impl Entry {
         file.file_stem() == Some(OsStr::new(&*self.policy.name)) && file.parent() == Some(&self.folder)
     }
 
+    /// Returns the digest of the text it was read from.
+    pub fn digest(&self) -> String {
+        self.digest.to_string()
+    }
+
     /// Returns the entry marked stale, or not.
     fn marked(&self, stale: bool) -> Entry {
         Entry {
@@ -301,6 +306,11 @@ impl Roster {
             None => Err(problems),
         }
     }
+}
+
+/// Returns the digest of a policy's text.
+pub fn digest(text: &str) -> String {
+    Digest::of(text).to_string()
 }
 
 /// Returns the drop-in file of a name: its stem is the name.

@@ -391,7 +391,7 @@ impl Upkeep {
     /// Asks the engine.
     async fn ask(&self, who: &str, what: What) -> Result<Done, Fault> {
         let (reply, answer) = oneshot::channel();
-        self.send(Event::Command(Command { who: who.into(), what, reply })).await;
+        self.send(Event::Command(Command { who: who.into(), what, request: None, reply })).await;
         match tokio::time::timeout(ANSWER_TIME_MAX, answer).await {
             Ok(Ok(Ok(done))) => Ok(done),
             Ok(Ok(Err(refusal))) => Err(Fault::permanent(refusal.to_string())),

@@ -16,6 +16,8 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
+use tokio::sync::oneshot;
+
 use crate::engine::event::Event;
 use crate::roster::Roster;
 
@@ -29,14 +31,35 @@ const HINTS_MAX: usize = 50;
 
 /// Wakes the loader.
 #[derive(Clone, Debug)]
-pub struct Waker(Sender<()>);
+pub struct Waker(Sender<Hint>);
+
+/// Why the loader is woken.
+#[derive(Debug)]
+enum Hint {
+    /// Something may have changed, and more of it may follow.
+    Changed,
+    /// Somebody has written and waits until it was read.
+    Written(oneshot::Sender<()>),
+}
 
 impl Waker {
     /// Says that something may have changed. Without a loader to hear it, nothing happens.
     pub fn wake(&self) {
-        let _ = self.0.send(());
+        let _ = self.0.send(Hint::Changed);
+    }
+
+    /// Returns once the engine has been given what is in the files now. Fails where there is no loader any
+    /// more.
+    pub async fn read(&self) -> Result<(), Gone> {
+        let (done, read) = oneshot::channel();
+        self.0.send(Hint::Written(done)).map_err(|_| Gone)?;
+        read.await.map_err(|_| Gone)
     }
 }
+
+/// Nobody reads the files any more: the daemon is about to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
 
 /// Starts the loader's thread: on every hint it calls `load` and tells the engine. `folders` are
 /// watched as far as they exist; those that come into being later are watched from then on.
@@ -65,7 +88,7 @@ pub fn start(
     thread::Builder::new().name("loader".into()).spawn(move || {
         // What changed between the daemon's first look and the watch is found by a second look.
         let mut unsettled = true;
-        while next(&hints, unsettled).is_some() {
+        while let Some(waiting) = next(&hints, unsettled) {
             // A folder that was removed and made again has lost its watch without a word.
             if let Some(watches) = &mut watches {
                 add(watches, &folders);
@@ -75,31 +98,47 @@ pub fn start(
             if inbox.send(Event::Loaded(roster)).is_err() {
                 break;
             }
+            // What they say to the engine now, it hears after this. Some may have gone.
+            for done in waiting {
+                let _ = done.send(());
+            }
         }
     })?;
     Ok(waker)
 }
 
 /// Waits for a hint, then until it is quiet. Where the last look came too soon after a change to be
-/// sure of it, it waits no longer than it takes to be. `None` when nobody can wake us any more.
-fn next(hints: &Receiver<()>, unsettled: bool) -> Option<()> {
-    if unsettled {
+/// sure of it, it waits no longer than it takes to be; where somebody waits for it, not at all. Returns
+/// whoever waits; `None` when nobody can wake us any more.
+fn next(hints: &Receiver<Hint>, unsettled: bool) -> Option<Vec<oneshot::Sender<()>>> {
+    let mut waiting = Vec::new();
+    let mut note = |hint: Hint| match hint {
+        Hint::Changed => false,
+        Hint::Written(done) => {
+            waiting.push(done);
+            true
+        }
+    };
+    let mut is_whole = if unsettled {
         match hints.recv_timeout(SETTLED) {
-            Ok(()) => {}
-            Err(RecvTimeoutError::Timeout) => return Some(()),
+            Ok(hint) => note(hint),
+            Err(RecvTimeoutError::Timeout) => true,
             Err(RecvTimeoutError::Disconnected) => return None,
         }
     } else {
-        hints.recv().ok()?;
-    }
+        note(hints.recv().ok()?)
+    };
     for _ in 0..HINTS_MAX {
-        if hints.recv_timeout(QUIET).is_err() {
+        if is_whole {
             break;
         }
+        is_whole = hints.recv_timeout(QUIET).map_or(true, &mut note);
     }
     // One look answers all that came before it.
-    while hints.try_recv().is_ok() {}
-    Some(())
+    while let Ok(hint) = hints.try_recv() {
+        note(hint);
+    }
+    Some(waiting)
 }
 
 /// Watches every folder that is there, or else the nearest one above it that is.

@@ -183,6 +183,7 @@ pub fn single_commits(folder: &Path, table: &mut Table) {
         name: "policy".into(),
         revision: Revision("1".into()),
         at: START.wall,
+        seq_no: 0,
         creation: waiting,
         deletion: Workflow { mark: START.wall, phase: Phase::Waiting },
     };

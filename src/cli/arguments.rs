@@ -180,6 +180,17 @@ pub enum Command {
         limit: u32,
     },
 
+    /// Show who commanded what and what was deleted, with what it was before and after, newest first
+    Audit {
+        /// Policies and snapshots that something was done to, with * and ?; all when none is named
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+
+        /// At most so many lines
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+
     /// Show what maintenance, verification, holds, adoption and expiry came to, and what of it goes on, newest first
     Operations {
         /// Repositories that were maintained, and snapshots that something was done to, with * and ?; all when none

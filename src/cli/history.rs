@@ -1,6 +1,6 @@
-//! What was run, and how it ended.
+//! What was run, and how it ended; who commanded what.
 
-use crate::http::body::HistoryBody;
+use crate::http::body::{AuditBody, HistoryBody};
 
 use super::arguments::Workflow;
 use super::client::{Client, names_query};
@@ -55,6 +55,47 @@ pub fn history(
     }
     if table.is_empty() {
         out.line("Nothing was run yet.")?;
+    } else {
+        table.print(out)?;
+    }
+    Ok(Exit::Fine)
+}
+
+/// Shows who commanded what and what was deleted, newest first.
+pub fn audit(client: &Client, names: &[String], limit: u32, out: &mut Out<'_>) -> Result<Exit, Failure> {
+    let mut path = format!("/v1/audit?limit={limit}");
+    if !names.is_empty() {
+        path.push_str(&format!("&{}", names_query(names)));
+    }
+    let answer = client.get(&path)?;
+    if out.json {
+        out.raw(&answer.document)?;
+        return Ok(Exit::Fine);
+    }
+    let body: AuditBody = answer.read()?;
+    let heading = format!("WHEN ({})", out.times.zone());
+    let mut table = Table::new(&[&heading, "WHO", "WHAT", "OF", "ANSWER", "IN A SENTENCE"]);
+    for line in &body.records {
+        let detail = match (&line.before, &line.after) {
+            (None, None) => line.detail.clone(),
+            (before, after) => {
+                let shown = |side: &Option<Box<str>>| side.as_deref().unwrap_or("nothing").to_string();
+                format!("{} ({} → {})", line.detail, shown(before), shown(after))
+            }
+        };
+        let answer = line.answer.as_deref().unwrap_or("-");
+        let tone = if matches!(answer, "done" | "-") { Tone::Plain } else { Tone::Bad };
+        table.row(vec![
+            Cell::new(out.times.at(line.time)),
+            Cell::new(&line.who),
+            Cell::new(&line.what),
+            Cell::new(&line.subject),
+            Cell::new(answer).toned(tone),
+            Cell::new(detail),
+        ]);
+    }
+    if table.is_empty() {
+        out.line("Nothing was commanded or deleted yet.")?;
     } else {
         table.print(out)?;
     }

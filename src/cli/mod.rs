@@ -104,6 +104,7 @@ fn dispatch(arguments: Arguments, out: &mut Out<'_>) -> Result<Exit, Failure> {
         Command::Maintain { repository } => upkeep::maintain(&client()?, &repository, out),
         Command::Deletions { command } => deletions::deletions(&client()?, command, out),
         Command::Clock { command } => deletions::clock(&client()?, command, out),
+        Command::Audit { names, limit } => history::audit(&client()?, &names, limit, out),
         Command::History { names, workflow, limit } => history::history(&client()?, &names, workflow, limit, out),
         Command::Operations { names, what, limit } => upkeep::operations(&client()?, &names, what, limit, out),
         Command::Journal { command } => journal::journal(&choice, client, command, out),

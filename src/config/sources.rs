@@ -97,6 +97,15 @@ impl Sources {
         folders
     }
 
+    /// Returns the file of a name in a folder that has precedence over `folder`, where there is one: it hides
+    /// what stands there.
+    pub fn above(&self, kind: FileKind, folder: &Path, name: &str) -> Option<PathBuf> {
+        let folders = self.folders(kind);
+        let own = folders.iter().position(|other| other == folder)?;
+        let file = |folder: &PathBuf| folder.join(format!("{name}.toml"));
+        folders.iter().skip(own + 1).map(file).find(|file| file.symlink_metadata().is_ok())
+    }
+
     /// Returns every directory in which a change can mean something, whether it is there or not.
     pub fn watched(&self) -> Vec<PathBuf> {
         let mut watched: Vec<PathBuf> = self.roots.clone();

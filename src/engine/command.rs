@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::journal::JournalError;
-use crate::journal::change::Change;
+use crate::journal::change::{Audit, Change};
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
 use crate::lifecycle::plan::Sight;
@@ -19,10 +19,19 @@ use super::tracked::{self, Tracked, Work};
 
 impl Engine {
     pub(super) fn command(&mut self, command: Command, now: Moment) -> Result<(), JournalError> {
-        let Command { who, what, reply } = command;
+        let Command { who, what, request, reply } = command;
+        self.edits.request = request;
         let answer = match what {
-            What::Start { policy } => self.pause(&who, &policy, false, now),
-            What::Stop { policy } => self.pause(&who, &policy, true, now),
+            What::Start { policy } => self.start_or_stop(&who, &policy, true, now),
+            What::Stop { policy } => self.start_or_stop(&who, &policy, false, now),
+            What::Propose(proposal) => self.propose(&who, &proposal, now),
+            What::Conclude(concluded) => self.conclude(&who, &concluded, now),
+            What::Recall(key) => Ok(self.recall(&who, &key)?),
+            What::Reply { request, reply } => {
+                self.changes.push(Change::Reply { who: who.clone(), request, reply, at: now.wall });
+                Ok(Done::Acknowledged)
+            }
+            What::Refused { what, subject, answer } => Ok(self.write_refusal(&who, what, &subject, &answer, now)),
             What::Run { policy, kind, request_key } => match request_key {
                 Some(key) => match self.run_of_request(&key)? {
                     Some(done) => Ok(done),
@@ -46,8 +55,30 @@ impl Engine {
             What::BeginOperation { kind, subject } => self.begin_operation(&who, kind, &subject, now),
             What::EndOperation { number, result } => Ok(self.end_operation(number, result, now)),
         };
+        if self.edits.request.is_some() && matches!(answer, Ok(Done::Acknowledged | Done::Operation(_))) {
+            // It left no record of its own, and the key has to be known again.
+            let detail = "asked under a key, and done".to_string();
+            self.audit(now.wall, &who, "request", "", detail, None);
+        }
+        self.edits.request = None;
         self.replies.push((reply, answer));
         Ok(())
+    }
+
+    fn write_refusal(&mut self, who: &str, what: &str, subject: &str, answer: &str, now: Moment) -> Done {
+        self.changes.push(Change::Audit(Audit {
+            at: now.wall,
+            who: who.into(),
+            what: what.into(),
+            subject: subject.into(),
+            detail: "refused".to_string(),
+            run_id: None,
+            before: None,
+            after: None,
+            answer: Some(answer.into()),
+            request: None,
+        }));
+        Done::Acknowledged
     }
 
     /// Returns the run that was begun for a client's key, in this turn or before (S28).
@@ -69,20 +100,16 @@ impl Engine {
         self.names.get(policy).copied().ok_or_else(|| Refusal::Unknown(policy.to_string()))
     }
 
-    fn pause(&mut self, who: &str, policy: &str, paused: bool, now: Moment) -> Result<Done, Refusal> {
+    fn start_or_stop(&mut self, who: &str, policy: &str, enabled: bool, now: Moment) -> Result<Done, Refusal> {
         let index = self.index_of(policy)?;
-        let what = if paused { "stop" } else { "start" };
+        let what = if enabled { "start" } else { "stop" };
         self.with(index, |engine, tracked| {
-            if tracked.paused == paused {
-                return;
-            }
-            tracked.paused = paused;
-            engine.changes.push(Change::Pause { policy_uid: tracked.uid.clone(), paused });
-            engine.audit(now.wall, who, what, policy, format!("policy told to {what}"), None);
-            if !paused {
-                // What passed meanwhile was not missed: it was stopped (S29).
-                engine.set_mark::<Creation>(index, tracked, now.wall);
-                engine.set_mark::<Deletion>(index, tracked, now.wall);
+            if engine.set_enabled(index, tracked, enabled, now) {
+                engine.audit(now.wall, who, what, policy, format!("policy told to {what}"), None);
+                if let Some(Change::Audit(audit)) = engine.changes.last_mut() {
+                    let word = |enabled: bool| Some(if enabled { "enabled" } else { "stopped" }.into());
+                    (audit.before, audit.after) = (word(!enabled), word(enabled));
+                }
             }
         });
         self.pump_policy(index, now);

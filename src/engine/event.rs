@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::drivers::{Driver, Order, Progress};
 use crate::journal::change::Notice;
+pub use crate::journal::change::{Recalled, Reply, RequestKey};
 pub use crate::journal::record::{HoldRecord, OperationKind, OperationRecord};
 use crate::lifecycle::estate::Estate;
 use crate::lifecycle::hold::{HoldOrder, Holds};
@@ -18,7 +20,7 @@ use crate::lifecycle::retention::Owner;
 use crate::lifecycle::snapshot::Snapshot;
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::{Answer, Kind, Request};
-use crate::roster::{Channel, Entry, Repository, Roster};
+use crate::roster::{self, Channel, Entry, Repository, Roster};
 
 /// Something happened.
 #[derive(Debug)]
@@ -73,6 +75,8 @@ pub struct Command {
     pub who: Box<str>,
     /// What.
     pub what: What,
+    /// Under which key, where the caller gave one: kept with what is done, in the same commit.
+    pub request: Option<RequestKey>,
     /// Where the answer goes, once what was asked is in the journal.
     pub reply: oneshot::Sender<Result<Done, Refusal>>,
 }
@@ -112,6 +116,28 @@ pub enum What {
     Refuse {
         /// The plan's number.
         plan: u64,
+    },
+    /// Begin a change to a policy's file.
+    Propose(Box<Proposal>),
+    /// End it.
+    Conclude(Box<Concluded>),
+    /// Say what is known of a key.
+    Recall(RequestKey),
+    /// Keep what was answered under a key.
+    Reply {
+        /// The key.
+        request: Box<str>,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Write down that something was refused.
+    Refused {
+        /// What was asked.
+        what: &'static str,
+        /// Of what.
+        subject: String,
+        /// What was answered.
+        answer: String,
     },
     /// Say what is needed to look at a policy's repository.
     Survey {
@@ -187,6 +213,12 @@ pub enum Done {
         /// The name of what it makes, for creation.
         snapshot: Option<Box<str>>,
     },
+    /// A change to a policy's file may begin, or nothing has to change.
+    Proposed(Proposed),
+    /// What is known of a key, if anything is.
+    Recalled(Option<Box<Recalled>>),
+    /// What was asked under this key is being done.
+    Busy,
     /// What is needed to look.
     Survey(Box<Survey>),
     /// What is needed to judge a policy that is not in force.
@@ -199,6 +231,75 @@ pub enum Done {
     Held(Box<HoldRecord>),
     /// An operation may begin, or is over; so it is in the journal.
     Operation(Box<OperationRecord>),
+}
+
+/// A change to a policy's file that somebody wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// The policy's name.
+    pub policy: String,
+    /// The folder of policies that callers make. Those of other folders are not theirs to change.
+    pub folder: PathBuf,
+    /// What is to be written; `None` where the file is to go.
+    pub draft: Option<Draft>,
+    /// What has to be there.
+    pub expect: Expect,
+    /// Whether the draft says what the text in force says.
+    pub is_same: bool,
+}
+
+/// A policy as somebody wants it to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// The file's text.
+    pub text: String,
+    /// Whether it is to be enabled, where they say so. Otherwise it stays as it is.
+    pub enabled: Option<bool>,
+}
+
+/// What has to be there for a change to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// No policy of this name.
+    Nothing,
+    /// One, in whatever version.
+    Something,
+    /// One, in this version.
+    Version {
+        /// Which of all writes was the latest to it.
+        seq_no: u64,
+        /// Of which count of writes.
+        primary_term: u64,
+    },
+    /// Whatever there is.
+    Anything,
+}
+
+/// A change to a policy's file may begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposed {
+    /// The identity of the policy that is there.
+    pub uid: Option<Arc<str>>,
+    /// Under which key it was written down; `None` where nothing has to change.
+    pub request: Option<Box<str>>,
+}
+
+/// What came of a change to a policy's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Concluded {
+    /// The policy's name.
+    pub policy: String,
+    /// Under which key it was written down.
+    pub request: Box<str>,
+    /// Whether it is to be enabled, where the caller said so.
+    pub enabled: Option<bool>,
+    /// Whether it was done, and why not.
+    pub result: Result<(), String>,
+}
+
+/// Returns the digest of a policy's text, as it stands in records.
+pub fn digest(text: &str) -> String {
+    roster::digest(text)
 }
 
 /// What is needed to look after a repository, away from the engine.
@@ -275,6 +376,20 @@ pub enum Refusal {
         policy: String,
         /// The workflow it does not have.
         kind: &'static str,
+    },
+    /// There is such a policy already.
+    #[error("there is a policy `{0}` already")]
+    Exists(String),
+    /// What is there is not what the caller took it for.
+    #[error("{0}")]
+    Conflict(String),
+    /// The policy's file is not one that callers may change.
+    #[error("policy `{policy}` is written in {}, which is not the API's to change", file.display())]
+    Elsewhere {
+        /// The policy.
+        policy: String,
+        /// Its file.
+        file: PathBuf,
     },
     /// It is running already.
     #[error("{kind} of `{policy}` is running already")]

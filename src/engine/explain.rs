@@ -8,7 +8,7 @@ use crate::drivers::Progress;
 use crate::journal::change::Skip;
 use crate::lifecycle::deletion::Deletion;
 use crate::lifecycle::plan::{Approval, Former};
-use crate::lifecycle::policy::Pace;
+use crate::lifecycle::policy::{Pace, Switch};
 use crate::lifecycle::time::{Moment, Timestamp, format_millis};
 use crate::lifecycle::workflow::{Kind, Outcome, Phase};
 
@@ -123,7 +123,7 @@ pub fn explain(tracked: &Tracked, problems: &[Problem], now: Moment) -> Explaine
         name: tracked.name.clone(),
         uid: tracked.uid.clone(),
         enabled: tracked.is_enabled(),
-        paused: tracked.paused,
+        paused: tracked.switch == Switch::Stopped,
         retired: entry.is_none(),
         stale: entry.is_some_and(|entry| entry.stale),
         revision: entry.map(|entry| entry.policy.revision.0.clone()),

@@ -14,6 +14,7 @@
 mod answer;
 mod ask;
 pub mod command;
+mod editing;
 pub mod event;
 pub mod explain;
 mod gate;
@@ -47,6 +48,7 @@ use crate::lifecycle::time::{Moment, Timestamp};
 use crate::lifecycle::workflow::{Answer, Kind, Phase};
 use crate::roster::{self, Entry, Roster};
 
+use editing::Edits;
 use event::{Done, Errands, Event, JobId, Refusal};
 use gate::Gate;
 use guarding::Clock;
@@ -57,6 +59,8 @@ use stepped::CLOCK_BACK_MS;
 use tracked::{Flow, Guarded, Tracked, Work};
 use view::View;
 
+/// Who does what nobody asked for, in the audit.
+const ENGINE: &str = "engine";
 /// Rows deleted in one slice of history, so that a slice stays below 10 ms.
 const TRIM_ROWS: u32 = 1_000;
 
@@ -94,6 +98,7 @@ pub struct Engine {
     held: Held,
     trim_before: Option<Timestamp>,
     tidying: Tidying,
+    edits: Edits,
     stopping: bool,
     no_room: Option<NoRoom>,
     /// Whether the journal belongs to another machine: nothing is deleted then.
@@ -191,6 +196,7 @@ impl Engine {
             held: Held::new(loaded.holds),
             trim_before: None,
             tidying: Tidying::default(),
+            edits: Edits::new(loaded.next_seq_no, loaded.primary_term),
             stopping: false,
             no_room: None,
             machine_changed: loaded.machine_changed,
@@ -218,10 +224,12 @@ impl Engine {
         engine.watch_clock(now);
         engine.recount_deletions(now)?;
         engine.view.set_holds(engine.held.shown());
+        engine.view.set_primary_term(loaded.primary_term);
         engine.end_interrupted_operations(now);
         engine.measure_room(now);
         engine.show_restrictions();
         engine.reconcile(roster, now);
+        engine.settle_open_edits(loaded.edits, now);
         engine.clock_moved_back(now, loaded.latest_at);
         engine.view.set_notices_waiting(engine.journal.notices_waiting()?);
         engine.pump_all(now);
@@ -422,6 +430,11 @@ impl Engine {
             subject: subject.into(),
             detail,
             run_id: run.map(Into::into),
+            before: None,
+            after: None,
+            // Whoever asked is told no before this is written, or not at all.
+            answer: (who != ENGINE).then(|| "done".into()),
+            request: if who == ENGINE { None } else { self.edits.request.take() },
         }));
     }
 
@@ -445,7 +458,8 @@ fn tracked(policy: LoadedPolicy, roster: &Roster, terms: &BTreeMap<Revision, Box
     let mut tracked = Tracked {
         uid: policy.policy_uid,
         name: policy.name,
-        paused: policy.paused,
+        switch: policy.switch,
+        seq_no: policy.seq_no,
         entry: None,
         creation: Flow::new(creation, creation_version, latest(&policy.last_creation)),
         deletion: Flow::new(deletion, deletion_version, latest(&policy.last_deletion)),

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::journal::change::{Adoption, Change, DocumentKind};
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
-use crate::lifecycle::policy::Pace;
+use crate::lifecycle::policy::{Pace, Switch};
 use crate::lifecycle::time::{Moment, Timestamp};
 use crate::lifecycle::workflow::{Phase, Workflow};
 use crate::roster::{self, Document, Entry, FileKind, News, Roster};
@@ -78,11 +78,13 @@ impl Engine {
         // Triggers count from here on, never backwards (S19).
         let creation = Workflow { mark: now.wall, phase: Phase::Waiting };
         let deletion = Workflow { mark: now.wall, phase: Phase::Waiting };
+        let seq_no = self.edits.next_seq_no();
         self.changes.push(Change::Adopt(Adoption {
             policy_uid: uid.clone(),
             name: name.clone(),
             revision: entry.policy.revision.clone(),
             at: now.wall,
+            seq_no,
             creation: creation.clone(),
             deletion: deletion.clone(),
         }));
@@ -91,7 +93,8 @@ impl Engine {
         let mut tracked = Tracked {
             uid: uid.clone(),
             name: name.clone(),
-            paused: false,
+            switch: Switch::AsWritten,
+            seq_no,
             entry: Some(entry.clone()),
             creation: Flow::new(creation, 1, None),
             deletion: Flow::new(deletion, 1, None),
@@ -121,6 +124,8 @@ impl Engine {
             return false;
         }
         self.with(index, |engine, tracked| {
+            // At a start nothing says what it was; that it is enabled is no news then.
+            let was_enabled = tracked.entry.is_none() || tracked.is_enabled();
             if tracked.revision.as_ref() != Some(&entry.policy.revision) {
                 let former = tracked.revision.clone();
                 engine
@@ -140,6 +145,10 @@ impl Engine {
                     engine.roster.earlier(entry, &document.text).map(Arc::new)
                 });
                 engine.remember_former(tracked, former, known.as_deref(), entry);
+                if known.as_ref().is_some_and(|known| known.policy.enabled != entry.policy.enabled) {
+                    // Of what the file and the commands say, the latest counts.
+                    engine.switch(tracked, Switch::AsWritten);
+                }
                 engine.count_from_now::<Creation>(index, tracked, known.as_deref(), entry, now);
                 engine.count_from_now::<Deletion>(index, tracked, known.as_deref(), entry, now);
             }
@@ -147,6 +156,9 @@ impl Engine {
             tracked.revision = Some(entry.policy.revision.clone());
             tracked.name = entry.policy.name.clone();
             tracked.entry = Some(entry.clone());
+            if text.is_some() {
+                engine.version(tracked, was_enabled, now.wall);
+            }
         });
         true
     }
@@ -242,7 +254,8 @@ impl Engine {
         self.view.remove(name);
         self.with(index, |engine, tracked| {
             tracing::info!(policy = name, "policy retired; its snapshots stay");
-            engine.changes.push(Change::Retire { policy_uid: tracked.uid.clone(), at: now.wall });
+            let (policy_uid, seq_no) = (tracked.uid.clone(), engine.edits.next_seq_no());
+            engine.changes.push(Change::Retire { policy_uid, at: now.wall, seq_no });
             tracked.entry = None;
             tracked.revision = None;
         });

@@ -10,7 +10,7 @@ use crate::lifecycle::creation::{Creation, CreationTerms};
 use crate::lifecycle::deletion::Deletion;
 use crate::lifecycle::hold::Holds;
 use crate::lifecycle::plan::{Approval, Braked, Former, Freshness, Grounds, LastGood, Sight};
-use crate::lifecycle::policy::{CreationRule, DeletionRule, Pace, Revision};
+use crate::lifecycle::policy::{CreationRule, DeletionRule, Pace, Revision, Switch};
 use crate::lifecycle::retention::Owner;
 use crate::lifecycle::snapshot::SnapshotName;
 use crate::lifecycle::time::Timestamp;
@@ -27,8 +27,10 @@ pub struct Tracked {
     pub uid: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
-    /// Whether it was stopped by command.
-    pub paused: bool,
+    /// What was said of it by command.
+    pub switch: Switch,
+    /// Which of all writes to policies was the latest to it.
+    pub seq_no: u64,
     /// The version in force; `None` when its file is gone and only a run is followed to its end.
     pub entry: Option<Arc<Entry>>,
     /// Its creation workflow.
@@ -148,7 +150,7 @@ impl<S> Flow<S> {
 impl Tracked {
     /// Whether triggers count at present.
     pub fn is_enabled(&self) -> bool {
-        !self.paused && self.entry.as_ref().is_some_and(|entry| entry.policy.enabled)
+        self.entry.as_ref().is_some_and(|entry| self.switch.is_enabled(entry.policy.enabled))
     }
 
     /// Returns the rule of creation in force.
@@ -163,7 +165,10 @@ impl Tracked {
 
     /// Whether the policy was stopped, by command or in its file.
     pub fn withdrawn_by_stop(&self) -> bool {
-        self.paused || self.entry.as_ref().is_some_and(|entry| !entry.policy.enabled)
+        match &self.entry {
+            Some(entry) => !self.switch.is_enabled(entry.policy.enabled),
+            None => self.switch == Switch::Stopped,
+        }
     }
 
     /// Changes what the guards remember. What is empty takes no room.

@@ -38,6 +38,7 @@ struct Shown {
     restrictions: Arc<[String]>,
     notices_waiting: u64,
     holds: Arc<[HoldRecord]>,
+    primary_term: u64,
 }
 
 /// When a housekeeping job last ran, and what went wrong.
@@ -232,6 +233,15 @@ impl View {
 
     pub(super) fn set_holds(&self, holds: Arc<[HoldRecord]>) {
         self.write().holds = holds;
+    }
+
+    /// Returns of which count of writes to policies the numbers are.
+    pub fn primary_term(&self) -> u64 {
+        self.read().primary_term
+    }
+
+    pub(super) fn set_primary_term(&self, primary_term: u64) {
+        self.write().primary_term = primary_term;
     }
 
     pub(super) fn set_notices_waiting(&self, count: u64) {

@@ -537,6 +537,15 @@ pub struct AuditLine {
     pub detail: String,
     /// In which run.
     pub run_id: Option<Box<str>>,
+    /// What was there before, where something was changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Box<str>>,
+    /// What is there after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Box<str>>,
+    /// What came of it, where somebody asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Box<str>>,
 }
 
 /// The answer of `/v1/journal/check`.

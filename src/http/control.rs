@@ -17,12 +17,10 @@ use super::body::{AcknowledgedBody, RunBody, RunOrder};
 use super::error::ApiError;
 use super::explain::unknown_name;
 use super::serve::Peer;
-use super::{Shared, State};
+use super::{Shared, State, repeat};
 
 /// A turn takes milliseconds; an engine that does not answer within this is in trouble.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
-/// A UUID fits, and so does a sentence.
-const KEY_LENGTH_MAX: usize = 128;
 
 /// `POST /v1/policies/{name}/start`
 pub async fn start(
@@ -62,7 +60,7 @@ pub async fn run(
         ApiError::bad_request("unknown_workflow", format!("there is no workflow `{}`", order.workflow))
             .hint("the workflows are creation and deletion")
     })?;
-    let request_key = request_key(&headers)?;
+    let request_key = repeat::key(&headers)?;
     match send(&shared, &peer, What::Run { policy, kind, request_key }).await? {
         Done::Run { run_id, snapshot } => Ok((StatusCode::ACCEPTED, Json(RunBody { run_id, snapshot }))),
         _ => Err(mismatch()),
@@ -78,22 +76,12 @@ pub async fn accept_machine(
     Ok(Json(AcknowledgedBody { acknowledged: true }))
 }
 
-fn request_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    match value.to_str() {
-        Ok(key) if (1..=KEY_LENGTH_MAX).contains(&key.len()) => Ok(Some(key.to_string())),
-        _ => Err(ApiError::bad_request(
-            "bad_idempotency_key",
-            format!("Idempotency-Key must be 1 to {KEY_LENGTH_MAX} printable ASCII characters"),
-        )),
-    }
-}
-
 /// Sends a command and waits for its answer. A caller that goes away meanwhile changes nothing: the
 /// command is carried out, and its answer dropped.
 pub async fn send(shared: &Shared, peer: &Peer, what: What) -> Result<Done, ApiError> {
     let (reply, answer) = oneshot::channel();
-    let command = Command { who: peer.0.clone(), what, reply };
+    let request = repeat::key_at_hand();
+    let command = Command { who: peer.0.clone(), what, request, reply };
     // Never waits: a full inbox means that the engine is far behind.
     shared.api.inbox.try_send(Event::Command(command)).map_err(|error| match error {
         TrySendError::Full(_) => ApiError::unavailable("busy", "the engine has too much to do; nothing was done")

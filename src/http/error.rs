@@ -11,6 +11,9 @@ use crate::lifecycle::workflow::{Fault, FaultKind};
 
 use super::body::ProblemDocument;
 
+/// What a refusal is sent as.
+pub const PROBLEM: &str = "application/problem+json";
+
 /// A refusal. Its code never changes; its words may.
 #[derive(Debug)]
 pub struct ApiError {
@@ -50,6 +53,15 @@ impl ApiError {
         ApiError::from(Refusal::Unknown(name.to_string()))
     }
 
+    /// Returns the status, the code, and what is wrong with the hint in one sentence.
+    pub fn parts(self) -> (StatusCode, &'static str, String) {
+        let reason = match self.hint {
+            Some(hint) => format!("{} ({hint})", self.detail),
+            None => self.detail,
+        };
+        (self.status, self.code, reason)
+    }
+
     pub fn hint(mut self, hint: impl Into<String>) -> ApiError {
         self.hint = Some(hint.into());
         self
@@ -68,7 +80,7 @@ impl IntoResponse for ApiError {
         };
         // A document of plain strings always becomes JSON; an empty body would still carry the status.
         let body = serde_json::to_vec(&document).unwrap_or_default();
-        (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+        (self.status, [(header::CONTENT_TYPE, PROBLEM)], body).into_response()
     }
 }
 
@@ -83,6 +95,11 @@ impl From<Refusal> for ApiError {
                 .hint("explain shows how far it is; its run settles within its time limit"),
             Refusal::NoPlan { .. } => ApiError::new(StatusCode::CONFLICT, "no_plan_waits", detail)
                 .hint("`snapkeep deletions list` shows those that wait"),
+            Refusal::Exists(_) => ApiError::new(StatusCode::CONFLICT, "policy_exists", detail),
+            Refusal::Conflict(_) => ApiError::new(StatusCode::CONFLICT, "version_conflict", detail)
+                .hint("read the policy again and repeat the change with its numbers"),
+            Refusal::Elsewhere { .. } => ApiError::new(StatusCode::CONFLICT, "policy_of_a_file", detail)
+                .hint("change the file; through the API it can be started, stopped, run and explained"),
             Refusal::NotAllowed(_) => ApiError::new(StatusCode::CONFLICT, "not_allowed", detail),
             Refusal::Unavailable(_) => ApiError::unavailable("unavailable", detail),
         }

@@ -17,9 +17,11 @@ mod foresee;
 mod health;
 mod look;
 mod records;
+mod repeat;
 mod serve;
 mod shape;
 mod single;
+mod sm;
 mod socket;
 mod upkeep;
 
@@ -30,11 +32,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::header;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
+use crate::editing::Editing;
 use crate::engine::event::Event;
 use crate::engine::perform::SURVEY_MAX_MS;
 use crate::engine::view::View;
@@ -46,7 +50,8 @@ pub use serve::serve;
 pub use shape::problem as problem_body;
 pub use socket::{Socket, short};
 
-use error::ApiError;
+use error::{ApiError, PROBLEM};
+use repeat::UnderWay;
 
 /// Bodies are a few words; a megabyte is a mistake or an attack.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -70,6 +75,8 @@ pub struct Api {
     pub records: Option<OpenRecords>,
     /// Looks after repositories; `None` where nobody does, as in safe mode.
     pub upkeep: Option<Upkeep>,
+    /// Changes policies for callers; `None` where nobody does, as in safe mode.
+    pub editing: Option<Editing>,
     /// Reads the clocks.
     pub clock: fn() -> Moment,
 }
@@ -86,13 +93,15 @@ struct Shared {
     api: Api,
     looks: Semaphore,
     reads: Arc<Semaphore>,
+    under_way: UnderWay,
 }
 
 type State = axum::extract::State<Arc<Shared>>;
 
 /// Returns every route there is.
 fn router(api: Api) -> Router {
-    let shared = Arc::new(Shared { api, looks: Semaphore::new(LOOKS_MAX), reads: Arc::new(Semaphore::new(READS_MAX)) });
+    let (looks, reads) = (Semaphore::new(LOOKS_MAX), Arc::new(Semaphore::new(READS_MAX)));
+    let shared = Arc::new(Shared { api, looks, reads, under_way: UnderWay::default() });
     let looks = Router::new()
         .route("/v1/policies/{name}/snapshots", get(look::snapshots))
         .route("/v1/policies/{name}/plan", get(foresee::plan).post(foresee::compare))
@@ -128,11 +137,30 @@ fn router(api: Api) -> Router {
         .route("/v1/repositories/{name}/maintain", post(upkeep::maintain))
         .route("/v1/operations", get(upkeep::operations))
         .route("/v1/operations/{number}", get(upkeep::operation))
+        .route(sm::BASE, get(sm::list))
+        .route("/_plugins/_sm/policies/", get(sm::list))
+        .route("/_plugins/_sm/policies/{name}", get(sm::get).post(sm::create).put(sm::replace).delete(sm::delete))
+        .route("/_plugins/_sm/policies/{name}/_explain", get(sm::explain))
+        .route("/_plugins/_sm/policies//_explain", get(sm::explain))
+        .route("/_plugins/_sm/policies/{name}/_start", post(sm::start))
+        .route("/_plugins/_sm/policies//_start", post(sm::start))
+        .route("/_plugins/_sm/policies/{name}/_stop", post(sm::stop))
+        .route("/_plugins/_sm/policies//_stop", post(sm::stop))
         .layer(middleware::from_fn(|request, next| within(REQUEST_TIME_MAX, request, next)));
     looks
         .merge(quick)
         .fallback(async || ApiError::not_found("no_such_route", "there is no such route"))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(middleware::from_fn_with_state(shared.clone(), repeat::once))
+        .layer(middleware::from_fn(async |request: Request, next: Next| {
+            let path = request.uri().path().to_string();
+            match next.run(request).await {
+                response if response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM) => {
+                    sm::reshaped(&path, response).await
+                }
+                response => response,
+            }
+        }))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(shared)
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::clock;
 use crate::journal::change::{AuditRecord, PlanRecord, RunRecord};
-use crate::journal::record::OperationRecord;
+use crate::journal::record::{OperationRecord, PolicyRecord, PolicyVersion};
 use crate::journal::{self, AuditQuery, Depth, HistoryQuery, JournalError, OpenError, OperationQuery, Reader};
 use crate::lifecycle::workflow::Kind;
 
@@ -38,11 +38,17 @@ pub trait Records: Send {
     /// Returns plans that were held, newest first.
     fn held_plans(&self, limit: u32) -> Result<Vec<PlanRecord>, JournalError>;
     /// Returns what was deleted, spared and commanded, newest first.
-    fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, JournalError>;
+    fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, JournalError>;
     /// Returns work of hours that was begun, newest first.
     fn operations(&self, query: &OperationQuery) -> Result<Vec<OperationRecord>, JournalError>;
     /// Returns one piece of it.
     fn operation(&self, number: u64) -> Result<Option<OperationRecord>, JournalError>;
+    /// Returns living policies by these names, in their order, or all of them by name.
+    fn policies(&self, names: Option<&[Arc<str>]>) -> Result<Vec<PolicyRecord>, JournalError>;
+    /// Returns which version of a policy is or was there, by its uid.
+    fn version_of(&self, policy_uid: &str) -> Result<Option<PolicyVersion>, JournalError>;
+    /// Returns which version of each living policy is there, by name.
+    fn versions(&self) -> Result<Vec<PolicyVersion>, JournalError>;
     /// Returns what is wrong with the journal; nothing when it is sound.
     fn check(&self) -> Result<Vec<String>, OpenError>;
     /// Copies the journal and returns where the copy is.
@@ -80,8 +86,8 @@ impl Records for StateRecords {
         self.reader.held_plans(limit)
     }
 
-    fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, JournalError> {
-        self.reader.audit(&AuditQuery { limit, ..AuditQuery::default() })
+    fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, JournalError> {
+        self.reader.audit(query)
     }
 
     fn operations(&self, query: &OperationQuery) -> Result<Vec<OperationRecord>, JournalError> {
@@ -90,6 +96,18 @@ impl Records for StateRecords {
 
     fn operation(&self, number: u64) -> Result<Option<OperationRecord>, JournalError> {
         self.reader.operation(number)
+    }
+
+    fn policies(&self, names: Option<&[Arc<str>]>) -> Result<Vec<PolicyRecord>, JournalError> {
+        self.reader.policy_records(names)
+    }
+
+    fn version_of(&self, policy_uid: &str) -> Result<Option<PolicyVersion>, JournalError> {
+        self.reader.version_of(policy_uid)
+    }
+
+    fn versions(&self) -> Result<Vec<PolicyVersion>, JournalError> {
+        self.reader.versions()
     }
 
     fn check(&self) -> Result<Vec<String>, OpenError> {
@@ -147,6 +165,8 @@ pub struct HistoryParameters {
 #[serde(deny_unknown_fields)]
 pub struct AuditParameters {
     limit: Option<u32>,
+    #[serde(default)]
+    name: String,
 }
 
 /// `GET /v1/history?name=a*,b&workflow=creation&limit=50`
@@ -186,8 +206,10 @@ pub async fn audit(
     axum::extract::State(shared): State,
     query: Result<Query<AuditParameters>, QueryRejection>,
 ) -> Result<Json<AuditBody>, ApiError> {
-    let limit = bounded(query?.0.limit)?;
-    let records = read(&shared, move |records| records.audit(limit)).await?;
+    let AuditParameters { limit, name } = query?.0;
+    let (limit, subjects) = (bounded(limit)?, names(&name)?);
+    let query = AuditQuery { limit, subjects, ..AuditQuery::default() };
+    let records = read(&shared, move |records| records.audit(&query)).await?;
     Ok(Json(AuditBody { records: records.into_iter().map(shape::audit).collect() }))
 }
 
@@ -213,7 +235,7 @@ pub fn bounded(limit: Option<u32>) -> Result<u32, ApiError> {
 /// Asks the journal on a thread that may wait. A request that is given up leaves that thread to
 /// finish; its place counts until it has.
 pub async fn read<T: Send + 'static, E: Into<Unread> + 'static>(
-    shared: &std::sync::Arc<Shared>,
+    shared: &Shared,
     ask: impl FnOnce(&dyn Records) -> Result<T, E> + Send + 'static,
 ) -> Result<T, ApiError> {
     let Some(open) = shared.api.records.clone() else {

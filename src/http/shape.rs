@@ -12,7 +12,7 @@ use crate::engine::view::{Daemon, View};
 use crate::journal::change::{AuditRecord, PlanRecord, RunRecord, Skip};
 use crate::lifecycle::keep_rules::{Every, KeepRules};
 use crate::lifecycle::plan::Plan;
-use crate::lifecycle::policy::{Condition, Pace};
+use crate::lifecycle::policy::{Condition, Pace, Switch};
 use crate::lifecycle::retention::{Owner, Verdict};
 use crate::lifecycle::snapshot::{Listing, Snapshot, label};
 use crate::lifecycle::time::{Moment, Timestamp};
@@ -208,7 +208,7 @@ pub fn policy(tracked: &Tracked) -> PolicyBody {
         name: copied(&tracked.name),
         uid: copied(&tracked.uid),
         enabled: tracked.is_enabled(),
-        paused: tracked.paused,
+        paused: tracked.switch == Switch::Stopped,
         stale: entry.is_some_and(|entry| entry.stale),
         revision: policy.map(|policy| copied(&policy.revision.0)),
         file: entry.map(|entry| entry.origin().display().to_string()),
@@ -357,5 +357,8 @@ pub fn audit(record: AuditRecord) -> AuditLine {
         subject: audit.subject,
         detail: audit.detail,
         run_id: audit.run_id,
+        before: audit.before,
+        after: audit.after,
+        answer: audit.answer,
     }
 }

@@ -113,9 +113,17 @@ pub(super) fn before_migration(
 fn forget_program(file: &Path) -> Result<(), OpenError> {
     /// The schema that knows which program wrote.
     const KNOWS: u32 = 4;
+    /// The schema that numbers the writes to policies: what is written next gets numbers that were given
+    /// before, so callers have to see that they are others.
+    const NUMBERS: u32 = 6;
     let connection = Connection::open(file).map_err(JournalError::from)?;
-    if migrate::schema(&connection, MIGRATIONS)? >= KNOWS {
+    let schema = migrate::schema(&connection, MIGRATIONS)?;
+    if schema >= KNOWS {
         connection.execute("update instance set version = ''", []).map_err(JournalError::from)?;
+    }
+    if schema >= NUMBERS {
+        let sql = "update instance set primary_term = primary_term + 1";
+        connection.execute(sql, []).map_err(JournalError::from)?;
     }
     Ok(())
 }

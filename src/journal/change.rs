@@ -7,7 +7,7 @@ use super::record::{HoldRecord, OperationEnd, OperationRecord};
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
 use crate::lifecycle::plan::{Approval, Braked, Guard, Plan, Target};
-use crate::lifecycle::policy::Revision;
+use crate::lifecycle::policy::{Revision, Switch};
 use crate::lifecycle::time::{Moment, Timestamp};
 use crate::lifecycle::trust::Trust;
 use crate::lifecycle::workflow::{Cause, Ending, Kind, Outcome, Trigger, Workflow};
@@ -24,6 +24,8 @@ pub enum Change {
         policy_uid: Arc<str>,
         /// When.
         at: Timestamp,
+        /// Which of all writes this is.
+        seq_no: u64,
     },
     /// A policy goes on under another name (S23).
     Rename {
@@ -32,12 +34,23 @@ pub enum Change {
         /// Its name from here on; no other living policy has it.
         name: Arc<str>,
     },
-    /// A policy is stopped or started by command.
-    Pause {
+    /// A policy is stopped or started by command, or as its file says again.
+    Switch {
         /// Which.
         policy_uid: Arc<str>,
-        /// Stopped, or started.
-        paused: bool,
+        /// What was said.
+        switch: Switch,
+    },
+    /// A policy was written to: by an edit of its file, by a caller, or by a command.
+    Version {
+        /// Which.
+        policy_uid: Arc<str>,
+        /// Which of all writes this is.
+        seq_no: u64,
+        /// When.
+        at: Timestamp,
+        /// Whether it is enabled from here on and was not before.
+        enabled: bool,
     },
     /// Another version of a policy is in force.
     Revise {
@@ -88,6 +101,27 @@ pub enum Change {
     },
     /// Something that must be findable later: each deletion, each command.
     Audit(Audit),
+    /// What was begun under a caller's key is over. Without such a record nothing happens.
+    Answer {
+        /// Whose key.
+        who: Box<str>,
+        /// The key.
+        request: Box<str>,
+        /// What came of it, in a few words.
+        answer: String,
+    },
+    /// What a caller was answered, for whoever asks again under the same key. Without a record of the key
+    /// nothing happens.
+    Reply {
+        /// Whose key.
+        who: Box<str>,
+        /// The key.
+        request: Box<str>,
+        /// The answer.
+        reply: Reply,
+        /// When.
+        at: Timestamp,
+    },
     /// A notice is owed to a channel. The same key twice is one notice.
     Notice(Notice),
     /// A notice was delivered, or is to be tried again, or is given up.
@@ -154,6 +188,8 @@ pub struct Adoption {
     pub revision: Revision,
     /// When.
     pub at: Timestamp,
+    /// Which of all writes this is.
+    pub seq_no: u64,
     /// The creation workflow at its beginning.
     pub creation: Workflow<Creation>,
     /// The deletion workflow at its beginning.
@@ -309,6 +345,58 @@ pub struct Audit {
     pub detail: String,
     /// In which run, if in one.
     pub run_id: Option<Box<str>>,
+    /// What was there before, in a few words, where something was changed.
+    pub before: Option<Box<str>>,
+    /// What is there after it.
+    pub after: Option<Box<str>>,
+    /// What came of it, in a few words; `None` where the engine did it, or it is not over.
+    pub answer: Option<Box<str>>,
+    /// Under which key the caller asked.
+    pub request: Option<RequestKey>,
+}
+
+/// A caller's key: the same one again is the same request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestKey {
+    /// As the caller gave it.
+    pub key: Box<str>,
+    /// Of what was asked: another one under the same key is a mistake.
+    pub fingerprint: Box<str>,
+}
+
+/// What a caller was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The status code of HTTP.
+    pub status: u16,
+    /// Where what was made can be found.
+    pub location: Option<Box<str>>,
+    /// The whole body.
+    pub body: Box<str>,
+}
+
+/// What is known of a caller's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recalled {
+    /// Of what was asked.
+    pub fingerprint: Box<str>,
+    /// What came of it; `None` while that is not known.
+    pub answer: Option<Box<str>>,
+    /// What the caller was answered, where it could still be told.
+    pub reply: Option<Reply>,
+}
+
+/// A change to a policy's file that was begun and is not known to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenEdit {
+    /// Who began it.
+    pub who: Box<str>,
+    /// Under which key.
+    pub request: Box<str>,
+    /// The policy.
+    pub policy: Box<str>,
+    /// What should be there after it; `None` where it should be gone.
+    pub after: Option<Box<str>>,
 }
 
 /// A notice owed to a channel.
@@ -443,6 +531,12 @@ pub struct Loaded {
     pub operations: Vec<OperationRecord>,
     /// The latest maintenance of each repository, and the latest that came to an end by itself, in order.
     pub maintenance: Vec<OperationRecord>,
+    /// Changes to files that were begun and are not known to be done.
+    pub edits: Vec<OpenEdit>,
+    /// The number the next write to a policy gets.
+    pub next_seq_no: u64,
+    /// Raised when a copy of the journal was put back.
+    pub primary_term: u64,
     /// The latest instant any row speaks of: time did not stand still before it.
     pub latest_at: Timestamp,
 }
@@ -456,8 +550,10 @@ pub struct LoadedPolicy {
     pub name: Arc<str>,
     /// The version that was in force last.
     pub revision: Revision,
-    /// Whether it was stopped by command.
-    pub paused: bool,
+    /// What was said by command.
+    pub switch: Switch,
+    /// Which of all writes was the latest to it.
+    pub seq_no: u64,
     /// Whether its file is gone.
     pub retired: bool,
     /// The creation workflow and its version.

@@ -12,9 +12,9 @@ use super::change::{
 use super::error::{ErrorKind, JournalError};
 use super::record::{Document, NoticeRecord, NoticeState};
 use super::rows::{self, read_cause, read_document_kind, read_kind, read_outcome, read_reason};
-use super::{holds, operations, plans};
+use super::{edits, holds, operations, plans};
 use crate::lifecycle::plan::Braked;
-use crate::lifecycle::policy::Revision;
+use crate::lifecycle::policy::{Revision, Switch};
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::trust::Trust;
 use crate::lifecycle::workflow::{Cause, Kind};
@@ -43,8 +43,9 @@ pub(super) fn load(
 ) -> Result<Loaded, JournalError> {
     // One look for all questions: nothing of a commit in between, and a lock taken once.
     let look = connection.unchecked_transaction()?;
-    let sql = "select installation, epoch from instance";
-    let (installation, epoch) = look.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let sql = "select installation, epoch, next_seq_no, primary_term from instance";
+    let (installation, epoch, next_seq_no, primary_term) =
+        look.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
     let chores = all(&look, "select job, at, trouble from chores order by job", params![], |row| {
         Ok((row.get(0)?, Timestamp::from_millis(row.get(1)?), row.get(2)?))
     })?;
@@ -62,6 +63,9 @@ pub(super) fn load(
         holds: holds::read(&look)?,
         operations: operations::under_way(&look)?,
         maintenance: operations::latest_maintenance(&look)?,
+        edits: edits::open(&look)?,
+        next_seq_no: unsigned(next_seq_no)?,
+        primary_term: unsigned(primary_term)?,
     };
     let mut latest = loaded.latest_at;
     each_policy(&look, &mut |policy| {
@@ -118,7 +122,7 @@ fn each_policy(connection: &Connection, visit: &mut dyn FnMut(LoadedPolicy)) -> 
     let sql = "select p.policy_uid, p.name, p.revision, p.paused, p.retired_at is not null,
             c.version, c.mark, c.phase, c.state, c.latest_run, c.latest_good,
             d.version, d.mark, d.phase, d.state, d.latest_run, d.seen,
-            d.former, coalesce(d.cleared_at, p.adopted_at), d.braked_at, d.braked_own, d.unlooked, d.latest_plan
+            d.former, coalesce(d.cleared_at, p.adopted_at), d.braked_at, d.braked_own, d.unlooked, d.latest_plan, p.started, p.seq_no
         from policies p
         join workflows c on c.policy_uid = p.policy_uid and c.kind = 'creation'
         join workflows d on d.policy_uid = p.policy_uid and d.kind = 'deletion'
@@ -155,7 +159,12 @@ fn policy(connection: &Connection, row: &Row<'_>) -> Result<LoadedPolicy, Journa
         approval,
         name: row.get(1)?,
         revision: Revision(row.get(2)?),
-        paused: row.get::<_, i64>(3)? != 0,
+        switch: match (row.get::<_, i64>(3)?, row.get::<_, i64>(23)?) {
+            (0, 0) => Switch::AsWritten,
+            (0, _) => Switch::Started,
+            (_, _) => Switch::Stopped,
+        },
+        seq_no: unsigned(row.get(24)?)?,
         retired: row.get::<_, i64>(4)? != 0,
         creation: (
             rows::read_state(row.get(6)?, row.get_ref(7)?.as_str()?, row.get_ref(8)?.as_str_or_null()?)?,

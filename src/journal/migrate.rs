@@ -20,6 +20,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { number: 3, sql: include_str!("../../migrations/sqlite/0003_operations.sql") },
     Migration { number: 4, sql: include_str!("../../migrations/sqlite/0004_guards.sql") },
     Migration { number: 5, sql: include_str!("../../migrations/sqlite/0005_holds.sql") },
+    Migration { number: 6, sql: include_str!("../../migrations/sqlite/0006_api.sql") },
 ];
 
 /// Marks a file as a journal of ours: `SNPK`.

@@ -20,6 +20,7 @@
 mod backup;
 pub mod change;
 mod check;
+mod edits;
 mod error;
 mod holds;
 mod load;
@@ -40,7 +41,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use change::{Change, DocumentKind, Loaded, LoadedPolicy, PendingNotice, PlanRecord, Returning, RunRecord};
+use change::{Change, DocumentKind, Loaded, LoadedPolicy, PendingNotice, PlanRecord, Recalled, Returning, RunRecord};
 use record::Document;
 
 use crate::lifecycle::policy::Revision;
@@ -172,6 +173,11 @@ impl Journal {
     /// Returns the run that was begun for a client's key, if one was.
     pub fn run_of_request(&mut self, key: &str) -> Result<Option<RunRecord>, JournalError> {
         load::run_of_request(&self.connection, key)
+    }
+
+    /// Returns what is known of a caller's key.
+    pub fn recall(&mut self, who: &str, request: &str) -> Result<Option<Recalled>, JournalError> {
+        edits::recall(&self.connection, who, request)
     }
 
     /// Shows the last good text of every file, by kind and name, one at a time: together they are

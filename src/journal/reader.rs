@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::{Connection, Row, params};
 use wildmatch::WildMatch;
@@ -9,8 +10,10 @@ use wildmatch::WildMatch;
 use super::change::{Audit, AuditRecord, DocumentKind, Loaded, PlanRecord, RunRecord, Skip};
 use super::error::{JournalError, OpenError};
 use super::load::{self, NOTICE_COLUMNS, RUN_COLUMNS, all, unsigned, value};
-use super::record::{Counts, Document, NoticeRecord, NoticeState, OperationKind, OperationRecord};
-use super::{FILE, open, operations, plans};
+use super::record::{
+    Counts, Document, NoticeRecord, NoticeState, OperationKind, OperationRecord, PolicyRecord, PolicyVersion,
+};
+use super::{FILE, edits, open, operations, plans};
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::Kind;
 
@@ -150,11 +153,11 @@ impl Reader {
     pub fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, JournalError> {
         let sql = match query.run_id {
             Some(_) => {
-                "select number, at, who, what, subject, detail, run_id from audit
+                "select number, at, who, what, subject, detail, run_id, before, after, answer from audit
                     where run_id = ?1 order by number desc"
             }
             None => {
-                "select number, at, who, what, subject, detail, run_id from audit
+                "select number, at, who, what, subject, detail, run_id, before, after, answer from audit
                     where ?1 is null order by number desc"
             }
         };
@@ -230,6 +233,22 @@ impl Reader {
         load::document(&self.connection, kind, name)
     }
 
+    /// Returns which version of a policy is or was there, by its uid.
+    pub fn version_of(&self, policy_uid: &str) -> Result<Option<PolicyVersion>, JournalError> {
+        edits::version_of(&self.connection, policy_uid)
+    }
+
+    /// Returns the living policies of these names, in their order, or all of them by name; those that no
+    /// file stands for are left out.
+    pub fn policy_records(&self, names: Option<&[Arc<str>]>) -> Result<Vec<PolicyRecord>, JournalError> {
+        edits::policies(&self.connection, names)
+    }
+
+    /// Returns which version of each living policy is there, by name.
+    pub fn versions(&self) -> Result<Vec<PolicyVersion>, JournalError> {
+        edits::versions(&self.connection)
+    }
+
     /// Returns every policy's name by its uid, retired ones included.
     fn policies(&self) -> Result<BTreeMap<Box<str>, Box<str>>, JournalError> {
         let policies =
@@ -254,6 +273,11 @@ fn audit(row: &Row<'_>) -> Result<AuditRecord, JournalError> {
             subject: row.get(4)?,
             detail: row.get(5)?,
             run_id: row.get(6)?,
+            before: row.get(7)?,
+            after: row.get(8)?,
+            answer: row.get(9)?,
+            // For whoever asks again, and nobody else.
+            request: None,
         },
     })
 }

@@ -60,6 +60,34 @@ pub struct Document {
     pub at: Timestamp,
 }
 
+/// Which version of a policy is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyVersion {
+    /// Its identity.
+    pub policy_uid: Box<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// How often it was written, the first time included.
+    pub version: u64,
+    /// Which of all writes to policies was the latest to it.
+    pub seq_no: u64,
+    /// When that was.
+    pub updated_at: Timestamp,
+    /// When it was last enabled; means nothing while it is not.
+    pub enabled_at: Timestamp,
+    /// When it came.
+    pub adopted_at: Timestamp,
+}
+
+/// A policy as it was written, and which version of it that is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyRecord {
+    /// Which version.
+    pub version: PolicyVersion,
+    /// The text of its file.
+    pub text: Box<str>,
+}
+
 /// How many rows of each sort there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {

@@ -10,11 +10,13 @@ use std::collections::BTreeMap;
 use rusqlite::{CachedStatement, Connection, Row, Statement, params};
 
 use super::change::{
-    Adoption, Audit, Begun, Change, Delivered, Delivery, DocumentKind, GuardMemory, Notice, Settled, Skip, State,
+    Adoption, Audit, Begun, Change, Delivered, Delivery, DocumentKind, GuardMemory, Notice, RequestKey, Settled, Skip,
+    State,
 };
 use super::error::{ErrorKind, JournalError};
 use super::rows::{self, StateRow};
-use super::{holds, load, operations, plans};
+use super::{edits, holds, load, operations, plans};
+use crate::lifecycle::policy::Switch;
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::{Kind, Outcome};
 
@@ -28,7 +30,21 @@ pub(super) fn apply(connection: &Connection, changes: &[Change]) -> Result<(), J
     for ((policy_uid, kind), latest) in latest {
         point(connection, &policy_uid, kind, latest)?;
     }
+    if let Some(seq_no) = changes.iter().rev().find_map(seq_no) {
+        let sql = "update instance set next_seq_no = ?1 + 1";
+        connection.prepare_cached(sql)?.execute([integer(seq_no)?])?;
+    }
     Ok(())
+}
+
+/// Returns which of all writes to policies a change is, where it is one. They rise in a commit.
+fn seq_no(change: &Change) -> Option<u64> {
+    match change {
+        Change::Adopt(Adoption { seq_no, .. }) | Change::Retire { seq_no, .. } | Change::Version { seq_no, .. } => {
+            Some(*seq_no)
+        }
+        _ => None,
+    }
 }
 
 /// What a turn does a thousand times where a thousand policies are due: each is looked up once a commit.
@@ -67,9 +83,10 @@ fn apply_one<'a>(
 ) -> Result<(), JournalError> {
     match change {
         Change::Adopt(adoption) => adopt(connection, adoption),
-        Change::Retire { policy_uid, at } => {
-            let sql = "update policies set retired_at = ?2 where policy_uid = ?1 and retired_at is null";
-            let rows = connection.prepare_cached(sql)?.execute(params![policy_uid, at.millis()])?;
+        Change::Retire { policy_uid, at, seq_no } => {
+            let sql = "update policies set retired_at = ?2, updated_at = ?2, version = version + 1, seq_no = ?3
+                where policy_uid = ?1 and retired_at is null";
+            let rows = connection.prepare_cached(sql)?.execute(params![policy_uid, at.millis(), integer(*seq_no)?])?;
             one(rows, || format!("policy {policy_uid} is not known as living"))
         }
         Change::Rename { policy_uid, name } => {
@@ -77,11 +94,22 @@ fn apply_one<'a>(
             let rows = connection.prepare_cached(sql)?.execute(params![policy_uid, name])?;
             one(rows, || format!("policy {policy_uid} is not known"))
         }
-        Change::Pause { policy_uid, paused } => {
-            let sql = "update policies set paused = ?2 where policy_uid = ?1";
-            let rows = connection.prepare_cached(sql)?.execute(params![policy_uid, i64::from(*paused)])?;
+        Change::Switch { policy_uid, switch } => {
+            let sql = "update policies set paused = ?2, started = ?3 where policy_uid = ?1";
+            let (paused, started) = (*switch == Switch::Stopped, *switch == Switch::Started);
+            let rows = connection.prepare_cached(sql)?.execute(params![policy_uid, paused, started])?;
             one(rows, || format!("policy {policy_uid} is not known"))
         }
+        Change::Version { policy_uid, seq_no, at, enabled } => {
+            let sql = "update policies set version = version + 1, seq_no = ?2, updated_at = ?3,
+                    enabled_at = case when ?4 then ?3 else enabled_at end
+                where policy_uid = ?1";
+            let seq_no = integer(*seq_no)?;
+            let rows = connection.prepare_cached(sql)?.execute(params![policy_uid, seq_no, at.millis(), enabled])?;
+            one(rows, || format!("policy {policy_uid} is not known"))
+        }
+        Change::Answer { who, request, answer } => edits::answer(connection, who, request, answer),
+        Change::Reply { who, request, reply, at } => edits::reply(connection, who, request, reply, *at),
         Change::Revise { policy_uid, revision } => {
             let sql = "update policies set revision = ?2 where policy_uid = ?1";
             let rows = connection.prepare_cached(sql)?.execute(params![policy_uid, revision.0])?;
@@ -165,15 +193,18 @@ pub(super) fn guard(connection: &Connection, epoch: u64) -> Result<(), JournalEr
 /// A policy that is new; or one that says its own uid, was gone, and is back under its old identity.
 /// A workflow of such a one that is still under way stays as it is.
 fn adopt(connection: &Connection, adoption: &Adoption) -> Result<(), JournalError> {
-    let Adoption { policy_uid, name, revision, at, creation, deletion } = adoption;
-    let sql = "insert into policies (policy_uid, name, revision, paused, adopted_at) values (?1, ?2, ?3, 0, ?4)
+    let Adoption { policy_uid, name, revision, at, seq_no, creation, deletion } = adoption;
+    let sql = "insert into policies
+            (policy_uid, name, revision, paused, adopted_at, updated_at, enabled_at, seq_no)
+        values (?1, ?2, ?3, 0, ?4, ?4, ?4, ?5)
         on conflict (policy_uid) do update
-        set name = excluded.name, revision = excluded.revision, paused = 0, adopted_at = excluded.adopted_at,
-            retired_at = null
+        set name = excluded.name, revision = excluded.revision, paused = 0, started = 0,
+            adopted_at = excluded.adopted_at, updated_at = excluded.updated_at, enabled_at = excluded.enabled_at,
+            version = version + 1, seq_no = excluded.seq_no, retired_at = null
         where policies.retired_at is not null";
     let rows = connection
         .prepare_cached(sql)?
-        .execute(params![policy_uid, name, revision.0, at.millis()])
+        .execute(params![policy_uid, name, revision.0, at.millis(), integer(*seq_no)?])
         .map_err(|error| JournalError::from(error).doing(&format!("policy {name}")))?;
     one(rows, || format!("policy {policy_uid} is known and living"))?;
     for (kind, state) in
@@ -307,9 +338,28 @@ fn write_skip(connection: &Connection, skip: &Skip) -> Result<(), JournalError> 
 }
 
 fn write_audit(connection: &Connection, audit: &Audit) -> Result<(), JournalError> {
-    let Audit { at, who, what, subject, detail, run_id } = audit;
-    let sql = "insert into audit (at, who, what, subject, detail, run_id) values (?1, ?2, ?3, ?4, ?5, ?6)";
-    connection.prepare_cached(sql)?.execute(params![at.millis(), who, what, subject, detail, run_id])?;
+    let Audit { at, who, what, subject, detail, run_id, before, after, answer, request } = audit;
+    let sql = "insert into audit
+            (at, who, what, subject, detail, run_id, before, after, answer, request, fingerprint)
+        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+        on conflict (who, request) where request is not null do nothing";
+    let (key, fingerprint) = match request {
+        Some(RequestKey { key, fingerprint }) => (Some(key), Some(fingerprint)),
+        None => (None, None),
+    };
+    connection.prepare_cached(sql)?.execute(params![
+        at.millis(),
+        who,
+        what,
+        subject,
+        detail,
+        run_id,
+        before,
+        after,
+        answer,
+        key,
+        fingerprint
+    ])?;
     Ok(())
 }
 

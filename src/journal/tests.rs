@@ -95,7 +95,8 @@ fn migrations_are_numbered_without_a_gap() {
 #[test]
 fn every_error_says_its_own_level_and_leaves_the_rest_to_its_source() {
     let mut journal = Journal::in_memory(NOW).expect("opened");
-    let unknown = super::change::Change::Pause { policy_uid: "u".into(), paused: true };
+    let unknown =
+        super::change::Change::Switch { policy_uid: "u".into(), switch: crate::lifecycle::policy::Switch::Stopped };
     let error = journal.commit(&[unknown]).expect_err("refused");
     assert_eq!(error.to_string(), "policy u is not known");
     journal.connection.execute_batch("drop table policies").expect("dropped");

@@ -20,6 +20,7 @@ pub(super) fn trim(connection: &Connection, before: Timestamp, limit: u32) -> Re
                         and (p.retired_at is null or p.retired_at >= ?1 or w.phase <> 'waiting'))
                 order by a.made_at limit ?2)",
         "delete from skips where number in (select number from skips where at < ?1 order by at limit ?2)",
+        "delete from replies where number in (select number from replies where at < ?1 order by at limit ?2)",
         "delete from audit where number in
             (select number from audit where at < ?1 and number < (select max(number) from audit)
                 order by at limit ?2)",

@@ -279,6 +279,38 @@ impl Default for Notification {
     }
 }
 
+/// What was said of a policy by command, beside what its file says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Switch {
+    /// Nothing: it is enabled as its file says.
+    #[default]
+    AsWritten,
+    /// It runs although its file says that it does not.
+    Started,
+    /// It does not run although its file says that it does.
+    Stopped,
+}
+
+impl Switch {
+    /// Returns what says that a policy is enabled, or not, whose file says `written`.
+    pub fn to(enabled: bool, written: bool) -> Switch {
+        match (enabled, written) {
+            (true, true) | (false, false) => Switch::AsWritten,
+            (true, false) => Switch::Started,
+            (false, true) => Switch::Stopped,
+        }
+    }
+
+    /// Whether a policy is enabled whose file says `written`.
+    pub fn is_enabled(self, written: bool) -> bool {
+        match self {
+            Switch::AsWritten => written,
+            Switch::Started => true,
+            Switch::Stopped => false,
+        }
+    }
+}
+
 impl Policy {
     /// A name is `[a-z0-9][a-z0-9._-]{0,127}` without `..`: it begins every snapshot's name.
     pub fn is_name(name: &str) -> bool {

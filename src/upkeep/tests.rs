@@ -64,7 +64,7 @@ fn told(busy: u32, at_work: u32, asks_max: u32, work: impl FnOnce(&Upkeep)) -> V
         let (mut told, mut at_work, mut number) = (Vec::new(), at_work, 0);
         while let Ok(event) = events.recv() {
             match event {
-                Event::Command(Command { who, what: What::BeginOperation { kind, subject }, reply }) => {
+                Event::Command(Command { who, what: What::BeginOperation { kind, subject }, reply, .. }) => {
                     number += 1;
                     told.push(format!("{number} {who} {} {subject}", kind.word()));
                     let (subject, began_at) = (subject.into(), Timestamp::EPOCH);

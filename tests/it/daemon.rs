@@ -4,11 +4,13 @@
 //! The repository is a driver in shell that writes down what it was made to do, so that the account
 //! of the outside and the daemon's own journal can be compared.
 
+mod api;
 mod books;
 mod clock_thrown;
 mod disk;
 mod foresee;
 mod kills;
+mod opensearch;
 pub mod place;
 mod quickstart;
 mod single;

@@ -18,9 +18,10 @@ use snapkeep::engine::tracked::{Flow, Tracked};
 use snapkeep::engine::view::View;
 use snapkeep::http::{Api, Records, Socket, serve};
 use snapkeep::journal::change::{AuditRecord, PlanRecord, RunRecord, Skip, SkipReason};
-use snapkeep::journal::record::OperationRecord;
-use snapkeep::journal::{HistoryQuery, JournalError, OpenError, OperationQuery};
+use snapkeep::journal::record::{OperationRecord, PolicyRecord, PolicyVersion};
+use snapkeep::journal::{AuditQuery, HistoryQuery, JournalError, OpenError, OperationQuery};
 use snapkeep::lifecycle::creation::Creation;
+use snapkeep::lifecycle::policy::Switch;
 use snapkeep::lifecycle::retention::Owner;
 use snapkeep::lifecycle::snapshot::SnapshotName;
 use snapkeep::lifecycle::time::{Moment, Timestamp, Wait};
@@ -62,7 +63,8 @@ impl Daemon {
         let socket = folder.path().join("run").join("api.sock");
         let (inbox, commands) = sync_channel(inbox_max);
         let open = || -> Result<Box<dyn Records>, OpenError> { Ok(Box::new(NoRecords)) };
-        let api = Api { view: Arc::new(view), inbox, records: Some(Arc::new(open)), upkeep: None, clock };
+        let api =
+            Api { view: Arc::new(view), inbox, records: Some(Arc::new(open)), upkeep: None, editing: None, clock };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("one");
         let (ending, ended) = oneshot::channel();
         let bound = {
@@ -84,7 +86,7 @@ impl Daemon {
         let (asked, seen) = sync_channel(1_000);
         std::thread::spawn(move || {
             while let Ok(event) = commands.recv() {
-                if let Event::Command(Command { who, what, reply }) = event {
+                if let Event::Command(Command { who, what, reply, .. }) = event {
                     let _ = reply.send(answer(&what));
                     let _ = asked.send((who.to_string(), what));
                 }
@@ -154,7 +156,7 @@ impl Records for NoRecords {
         Ok(Vec::new())
     }
 
-    fn audit(&self, _limit: u32) -> Result<Vec<AuditRecord>, JournalError> {
+    fn audit(&self, _query: &AuditQuery) -> Result<Vec<AuditRecord>, JournalError> {
         Ok(Vec::new())
     }
 
@@ -164,6 +166,18 @@ impl Records for NoRecords {
 
     fn operation(&self, _number: u64) -> Result<Option<OperationRecord>, JournalError> {
         Ok(None)
+    }
+
+    fn policies(&self, _names: Option<&[Arc<str>]>) -> Result<Vec<PolicyRecord>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    fn version_of(&self, _policy_uid: &str) -> Result<Option<PolicyVersion>, JournalError> {
+        Ok(None)
+    }
+
+    fn versions(&self) -> Result<Vec<PolicyVersion>, JournalError> {
+        Ok(Vec::new())
     }
 
     fn check(&self) -> Result<Vec<String>, OpenError> {
@@ -210,7 +224,8 @@ fn tracked(names: &[&str]) -> (Arc<Roster>, Vec<Tracked>) {
             Tracked {
                 uid: format!("uid-of-{name}").into(),
                 name: (*name).into(),
-                paused: false,
+                switch: Switch::AsWritten,
+                seq_no: 4,
                 entry: roster.policies.get(*name).cloned(),
                 creation,
                 deletion: Flow::new(Workflow { mark, phase: Phase::Waiting }, 1, None),
@@ -453,6 +468,7 @@ fn a_command_carries_who_asked_and_under_which_key() {
     let mut daemon = Daemon::start(view(&["db"]));
     let seen = daemon.answering(|what| match what {
         What::Run { .. } => Ok(Done::Run { run_id: "r1".into(), snapshot: Some("db-1".into()) }),
+        What::Recall(_) => Ok(Done::Recalled(None)),
         _ => Ok(Done::Acknowledged),
     });
     let (status, body) =
@@ -460,7 +476,9 @@ fn a_command_carries_who_asked_and_under_which_key() {
     assert_eq!((status, body), (202, json!({"run_id": "r1", "snapshot": "db-1"})));
     let who = format!("uid:{}", rustix::process::getuid().as_raw());
     let what = What::Run { policy: "db".into(), kind: Kind::Creation, request_key: Some("k1".into()) };
+    assert!(matches!(seen.recv().expect("asked").1, What::Recall(key) if *key.key == *"k1"));
     assert_eq!(seen.recv().expect("asked"), (who.clone(), what));
+    assert!(matches!(seen.recv().expect("asked").1, What::Reply { reply, .. } if reply.status == 202));
     assert_eq!(daemon.request("POST", "/v1/policies/db/stop", "", b"").1, json!({"acknowledged": true}));
     assert_eq!(seen.recv().expect("asked"), (who, What::Stop { policy: "db".into() }));
 }

@@ -15,7 +15,7 @@ use snapkeep::lifecycle::creation::Creation;
 use snapkeep::lifecycle::deletion::Deletion;
 use snapkeep::lifecycle::hold::Hold;
 use snapkeep::lifecycle::plan::Target;
-use snapkeep::lifecycle::policy::Revision;
+use snapkeep::lifecycle::policy::{Revision, Switch};
 use snapkeep::lifecycle::snapshot::SnapshotName;
 use snapkeep::lifecycle::time::{Moment, Timestamp, Wait};
 use snapkeep::lifecycle::workflow::{
@@ -136,7 +136,7 @@ fn a_commit_is_whole_or_nothing(open: Open) {
         Change::Chore { job: "backup".into(), at: at(14), trouble: None },
         operation(1, OperationKind::Maintain, "local", 14),
         adopt("v", "web"),
-        Change::Pause { policy_uid: "nobody".into(), paused: true },
+        Change::Switch { policy_uid: "nobody".into(), switch: Switch::Stopped },
     ];
     assert_eq!(refusal(&mut opened, &changes), ErrorKind::Conflict);
     assert_eq!(opened.journal.load().expect("loaded"), before);
@@ -230,18 +230,21 @@ fn a_policy_that_returns_under_its_name_inherits_nothing(open: Open) {
         &mut opened,
         &[
             save("u", 1, State::Deletion(Workflow { mark: at(9), phase: Phase::Waiting }), Some(40)),
-            Change::Pause { policy_uid: "u".into(), paused: true },
+            Change::Switch { policy_uid: "u".into(), switch: Switch::Stopped },
             Change::Skip(skip("u", SkipReason::Overlap, 2, 12)),
         ],
     );
-    commit(&mut opened, &[Change::Retire { policy_uid: "u".into(), at: at(20) }, adopt("v", "db")]);
+    commit(&mut opened, &[Change::Retire { policy_uid: "u".into(), at: at(20), seq_no: 9 }, adopt("v", "db")]);
     let loaded = opened.journal.load().expect("loaded");
     assert_eq!(loaded.policies.len(), 1);
     let fresh = policy(&mut opened, "v");
-    assert_eq!((&*fresh.name, fresh.paused, fresh.retired, fresh.seen), ("db", false, false, Some(0)));
+    assert_eq!((&*fresh.name, fresh.switch, fresh.retired, fresh.seen), ("db", Switch::AsWritten, false, Some(0)));
     assert_eq!((fresh.last_creation, fresh.last_good, fresh.skips), (None, None, Vec::new()));
     assert_eq!((fresh.creation.1, fresh.deletion.1), (1, 1));
-    assert_eq!(refusal(&mut opened, &[Change::Retire { policy_uid: "u".into(), at: at(21) }]), ErrorKind::Conflict);
+    assert_eq!(
+        refusal(&mut opened, &[Change::Retire { policy_uid: "u".into(), at: at(21), seq_no: 10 }]),
+        ErrorKind::Conflict
+    );
 }
 
 fn a_policy_that_returns_under_its_uid_goes_on(open: Open) {
@@ -249,7 +252,7 @@ fn a_policy_that_returns_under_its_uid_goes_on(open: Open) {
     commit(&mut opened, &[adopt("u", "db"), begin("r1", "u", 10), settle("r1", 11, Outcome::Succeeded)]);
     let watching = watching();
     commit(&mut opened, &[save("u", 1, State::Creation(watching.clone()), None)]);
-    commit(&mut opened, &[Change::Retire { policy_uid: "u".into(), at: at(20) }, adopt("u", "wiki")]);
+    commit(&mut opened, &[Change::Retire { policy_uid: "u".into(), at: at(20), seq_no: 9 }, adopt("u", "wiki")]);
     let policy = policy(&mut opened, "u");
     assert_eq!((&*policy.name, policy.retired), ("wiki", false));
     assert_eq!(policy.last_good.map(|run| (run.run_id, run.policy)), Some(("r1".into(), "wiki".into())));
@@ -268,7 +271,7 @@ fn two_living_policies_cannot_share_a_name(open: Open) {
 fn a_retired_policy_is_told_of_while_something_is_under_way(open: Open) {
     let mut opened = open();
     commit(&mut opened, &[adopt("u", "db"), save("u", 1, State::Creation(watching()), None)]);
-    commit(&mut opened, &[Change::Retire { policy_uid: "u".into(), at: at(20) }]);
+    commit(&mut opened, &[Change::Retire { policy_uid: "u".into(), at: at(20), seq_no: 9 }]);
     assert!(policy(&mut opened, "u").retired);
     let waiting = State::Creation(Workflow { mark: at(30), phase: Phase::Waiting });
     commit(&mut opened, &[save("u", 2, waiting, None)]);
@@ -277,13 +280,13 @@ fn a_retired_policy_is_told_of_while_something_is_under_way(open: Open) {
 
 fn a_stopped_policy_stays_stopped(open: Open) {
     let mut opened = open();
-    commit(&mut opened, &[adopt("u", "db"), Change::Pause { policy_uid: "u".into(), paused: true }]);
+    commit(&mut opened, &[adopt("u", "db"), Change::Switch { policy_uid: "u".into(), switch: Switch::Stopped }]);
     let next = Revision("another".into());
     commit(&mut opened, &[Change::Revise { policy_uid: "u".into(), revision: next.clone() }]);
     let stopped = policy(&mut opened, "u");
-    assert_eq!((stopped.paused, stopped.revision), (true, next));
-    commit(&mut opened, &[Change::Pause { policy_uid: "u".into(), paused: false }]);
-    assert!(!policy(&mut opened, "u").paused);
+    assert_eq!((stopped.switch, stopped.revision), (Switch::Stopped, next));
+    commit(&mut opened, &[Change::Switch { policy_uid: "u".into(), switch: Switch::AsWritten }]);
+    assert_eq!(policy(&mut opened, "u").switch, Switch::AsWritten);
 }
 
 fn the_same_notice_twice_is_one(open: Open) {
@@ -526,7 +529,7 @@ fn a_retired_policy_is_forgotten_when_nothing_of_it_is_left(open: Open) {
     let mut opened = open();
     commit(&mut opened, &[adopt("u", "db"), begin("r1", "u", 10), settle("r1", 11, Outcome::Succeeded)]);
     commit(&mut opened, &[adopt("v", "web"), begin("r2", "v", 10), settle("r2", 11, Outcome::Succeeded)]);
-    commit(&mut opened, &[Change::Retire { policy_uid: "u".into(), at: at(20) }]);
+    commit(&mut opened, &[Change::Retire { policy_uid: "u".into(), at: at(20), seq_no: 9 }]);
     // Its latest run stays while it has only just gone.
     assert_eq!(opened.journal.trim(at(15), 1000).expect("trimmed"), 0);
     assert_eq!(opened.journal.trim(at(30), 1000).expect("trimmed"), 4);
@@ -580,6 +583,7 @@ fn adopt(policy_uid: &str, name: &str) -> Change {
         name: name.into(),
         revision: revision(),
         at: at(1),
+        seq_no: 3,
         creation: Workflow { mark: at(1), phase: Phase::Waiting },
         deletion: Workflow { mark: at(1), phase: Phase::Waiting },
     })
@@ -625,6 +629,10 @@ fn audit(now: i64, what: &str, subject: &str, run_id: Option<&str>) -> Audit {
         subject: subject.into(),
         detail: "older than max_age".into(),
         run_id: run_id.map(Into::into),
+        before: None,
+        after: None,
+        answer: None,
+        request: None,
     }
 }
 

@@ -19,7 +19,7 @@ use snapkeep::lifecycle::creation::Creation;
 use snapkeep::lifecycle::deletion::Deletion;
 use snapkeep::lifecycle::keep_rules::Every;
 use snapkeep::lifecycle::plan::{Entry, Held, Plan, Sight, Target};
-use snapkeep::lifecycle::policy::Revision;
+use snapkeep::lifecycle::policy::{Revision, Switch};
 use snapkeep::lifecycle::retention::{Condemn, Hold, Keep, Until, Verdict, Whose};
 use snapkeep::lifecycle::snapshot::{SnapshotName, Status};
 use snapkeep::lifecycle::time::{Moment, Span, Timestamp, Wait};
@@ -108,7 +108,7 @@ fn check_what_fixtures_hold(directory: &TempDir) {
         wait: Wait { from: now, span_ms: 0 },
     };
     assert_eq!(db.deletion, (Workflow { mark: now.wall, phase: Phase::Active(Box::new(run)) }, 3));
-    assert_eq!((db.seen, db.paused, db.retired), (Some(21), false, false));
+    assert_eq!((db.seen, db.switch, db.retired), (Some(21), Switch::AsWritten, false));
     // Another program wrote it: the next look deletes nothing.
     assert!(db.memory.unlooked && db.memory.former.is_none() && db.memory.braked.is_none());
     assert_eq!(db.last_good.as_ref().map(|run| &*run.run_id), Some("run-1"));
@@ -134,7 +134,7 @@ fn check_what_fixtures_hold(directory: &TempDir) {
     };
     assert_eq!(gone.creation.0.phase, Phase::Watching(Box::new(watch)));
     assert!(gone.retired);
-    assert_eq!((web.creation.0.phase.clone(), web.paused), (Phase::Waiting, true));
+    assert_eq!((web.creation.0.phase.clone(), web.switch), (Phase::Waiting, Switch::Stopped));
 
     assert_eq!(&*journal.document(DocumentKind::Policy, "db").expect("read").expect("there").text, "enabled = true\n");
     let (due, next) = journal.notices_due(at(i64::MAX), 9).expect("read");
@@ -173,14 +173,14 @@ fn every_opening_finds_what_was_left_and_raises_the_epoch() {
         journal.commit(&[adopt(&format!("u{epoch}"))]).expect("committed");
     }
     let number = |name: &str| raw(&directory).pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    assert_eq!(number("user_version"), Ok(5));
+    assert_eq!(number("user_version"), Ok(6));
     assert_eq!(number("application_id"), Ok(0x534e_504b));
 }
 
 #[test]
 fn a_newer_schema_is_refused_and_left_alone() {
     let directory = filled(3);
-    raw(&directory).pragma_update(None, "user_version", 6).expect("set");
+    raw(&directory).pragma_update(None, "user_version", 7).expect("set");
     let before = fs::read(directory.path().join(FILE)).expect("read");
     let error = refused(&directory);
     assert!(matches!(error, OpenError::Newer { found: 6, known: 5 }), "{error:?}");
@@ -616,7 +616,7 @@ fn rows_that_contradict_themselves_are_refused() {
     let plan = "insert into plans (run_id, policy_uid, made_at, own, condemned, held, entries) values ('r0', 'u0', 1,";
     for sql in [
         // One instance, with an identity.
-        "insert into instance values (2, 'x', 'y', 1, '')".to_string(),
+        "insert into instance values (2, 'x', 'y', 1, '', 0, 1)".to_string(),
         "update instance set installation = ''".to_string(),
         "update instance set epoch = -1".to_string(),
         // Policies: a bool is a bool, a name is somebody's.
@@ -855,6 +855,7 @@ fn adopt(policy_uid: &str) -> Change {
         name: policy_uid.into(),
         revision: Revision("r".into()),
         at: at(1),
+        seq_no: 0,
         creation: Workflow { mark: at(0), phase: Phase::Waiting },
         deletion: Workflow { mark: at(0), phase: Phase::Waiting },
     })
@@ -881,6 +882,10 @@ fn audit(now: i64) -> Audit {
         subject: "u-1".into(),
         detail: "older than max_age".into(),
         run_id: None,
+        before: None,
+        after: None,
+        answer: None,
+        request: None,
     }
 }
 

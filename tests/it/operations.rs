@@ -35,7 +35,7 @@ fn bench() -> Bench {
 impl Bench {
     fn ask(&mut self, what: What) -> Receiver<Result<Done, Refusal>> {
         let (reply, answer) = oneshot::channel();
-        let command = Event::Command(Command { who: "uid:0".into(), what, reply });
+        let command = Event::Command(Command { who: "uid:0".into(), what, request: None, reply });
         self.engine.turn(NOW, vec![command]).expect("the journal holds");
         answer
     }
@@ -65,7 +65,7 @@ fn what_nobody_waits_for_is_not_left_open() {
     let what = What::BeginOperation { kind: OperationKind::Maintain, subject: "local".to_owned() };
     let (reply, answer) = oneshot::channel();
     drop(answer);
-    let command = Event::Command(Command { who: "uid:0".into(), what, reply });
+    let command = Event::Command(Command { who: "uid:0".into(), what, request: None, reply });
     bench.engine.turn(NOW, vec![command]).expect("the journal holds");
     assert_eq!(bench.shown(), [Some(OperationOutcome::Interrupted), None]);
     assert_eq!(bench.begin("local").expect("begun").number, 2);

@@ -370,7 +370,7 @@ fn advance(daemon: &mut Daemon, reader: &Reader, world: &mut World, limit_ms: i6
 
 fn command(daemon: &mut Daemon, world: &mut World, what: What) -> Result<Done, Refusal> {
     let (reply, mut answer) = oneshot::channel();
-    turn(daemon, vec![Event::Command(Command { who: "uid:0".into(), what, reply })], world);
+    turn(daemon, vec![Event::Command(Command { who: "uid:0".into(), what, request: None, reply })], world);
     answer.try_recv().expect("a command is answered in its turn")
 }
 

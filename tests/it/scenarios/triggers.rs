@@ -249,7 +249,7 @@ fn one_key_in_one_turn_is_one_run_whatever_policies_it_names() {
     for policy in ["db", "db", "wiki"] {
         let (reply, answer) = tokio::sync::oneshot::channel();
         let what = super::run_of(policy, Kind::Creation, Some("key"));
-        events.push(Event::Command(Command { who: "uid:0".into(), what, reply }));
+        events.push(Event::Command(Command { who: "uid:0".into(), what, request: None, reply }));
         answers.push(answer);
     }
     stage.turn(events);

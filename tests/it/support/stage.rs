@@ -315,7 +315,7 @@ impl Stage {
 
     pub fn tell(&mut self, what: What) -> Result<Done, Refusal> {
         let (reply, mut answer) = oneshot::channel();
-        self.turn(vec![Event::Command(Command { who: "uid:0".into(), what, reply })]);
+        self.turn(vec![Event::Command(Command { who: "uid:0".into(), what, request: None, reply })]);
         answer.try_recv().expect("a command is answered in its turn")
     }
 

@@ -1,0 +1,170 @@
+//! The same key again is the same request: it is carried out once, and every caller with the key gets the
+//! same answer.
+//!
+//! The key goes into the journal in the very commit that makes true what was asked; so whoever lost the
+//! answer, to a broken line or a killed daemon, asks again and learns whether it was done.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::{self, Body, Bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use sha2::{Digest, Sha256};
+
+use crate::engine::event::{Done, Recalled, Reply, RequestKey, What};
+
+use super::control::{mismatch, send};
+use super::error::ApiError;
+use super::serve::Peer;
+use super::{BODY_BYTES_MAX, State};
+
+/// A UUID fits, and so does a sentence.
+const KEY_LENGTH_MAX: usize = 128;
+/// Answers beyond this are not kept; what was done is.
+const REPLY_BYTES_MAX: usize = 64 << 10;
+
+tokio::task_local! {
+    static AT_HAND: RequestKey;
+}
+
+/// Returns the key of the request that is being answered, where its caller gave one.
+pub fn key_at_hand() -> Option<RequestKey> {
+    AT_HAND.try_with(RequestKey::clone).ok()
+}
+
+/// Keys whose requests are being answered, by caller.
+#[derive(Debug, Default)]
+pub struct UnderWay(Mutex<BTreeSet<(Box<str>, Box<str>)>>);
+
+/// Takes a key for as long as it lives.
+struct Taken<'a> {
+    under_way: &'a UnderWay,
+    key: (Box<str>, Box<str>),
+}
+
+impl UnderWay {
+    fn take(&self, who: &str, key: &str) -> Option<Taken<'_>> {
+        let key = (who.into(), key.into());
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.insert(key.clone()).then_some(Taken { under_way: self, key })
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.under_way.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+/// Returns the key of a request, where there is one.
+pub fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    match value.to_str() {
+        Ok(key) if (1..=KEY_LENGTH_MAX).contains(&key.len()) && !key.contains(' ') => Ok(Some(key.to_string())),
+        _ => Err(ApiError::bad_request(
+            "bad_idempotency_key",
+            format!("Idempotency-Key must be 1 to {KEY_LENGTH_MAX} printable ASCII characters without blanks"),
+        )),
+    }
+}
+
+/// Answers a request once for a key. Without a key, or where nothing is changed, it is just answered.
+pub async fn once(
+    axum::extract::State(shared): State,
+    peer: axum::Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    if request.method().is_safe() {
+        return Ok(next.run(request).await);
+    }
+    let Some(key) = key(request.headers())? else { return Ok(next.run(request).await) };
+    let shared = Arc::clone(&shared);
+    let (parts, body) = request.into_parts();
+    let body = body::to_bytes(body, BODY_BYTES_MAX)
+        .await
+        .map_err(|error| ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", error.to_string()))?;
+    let Some(_taken) = shared.under_way.take(&peer.0.0, &key) else { return Err(busy()) };
+    let fingerprint = fingerprint(&parts.method, &parts.uri, &body);
+    let asked = RequestKey { key: key.into(), fingerprint };
+    match send(&shared, &peer.0, What::Recall(asked.clone())).await? {
+        Done::Recalled(None) => {}
+        Done::Recalled(Some(known)) => return again(*known, &asked),
+        Done::Busy => return Err(busy()),
+        _ => return Err(mismatch()),
+    }
+    let request = Request::from_parts(parts, Body::from(body));
+    let response = AT_HAND.scope(asked.clone(), next.run(request)).await;
+    if !response.status().is_success() {
+        return Ok(response);
+    }
+    let (parts, body) = response.into_parts();
+    let body = body::to_bytes(body, usize::MAX)
+        .await
+        .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "unwritable", error.to_string()))?;
+    if let (Ok(text), true) = (std::str::from_utf8(&body), body.len() <= REPLY_BYTES_MAX && !is_secret(&parts.headers))
+    {
+        let location = parts.headers.get(header::LOCATION).and_then(|location| location.to_str().ok());
+        let reply = Reply { status: parts.status.as_u16(), location: location.map(Into::into), body: text.into() };
+        // It was done, and is known as done; only the words would be lost.
+        if let Err(error) = send(&shared, &peer.0, What::Reply { request: asked.key, reply }).await {
+            tracing::warn!(?error, "an answer is not kept for whoever asks again");
+        }
+    }
+    Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+/// What must not be written down says so.
+fn is_secret(headers: &HeaderMap) -> bool {
+    headers.get(header::CACHE_CONTROL).is_some_and(|value| value == "no-store")
+}
+
+fn fingerprint(method: &axum::http::Method, uri: &axum::http::Uri, body: &Bytes) -> Box<str> {
+    let mut hash = Sha256::new();
+    hash.update(format!("{method} {uri}\n"));
+    hash.update(body);
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+}
+
+fn busy() -> ApiError {
+    ApiError::new(StatusCode::CONFLICT, "request_under_way", "what was asked under this key is being done")
+        .hint("ask again in a moment, under the same key")
+}
+
+fn again(known: Recalled, asked: &RequestKey) -> Result<Response, ApiError> {
+    if known.fingerprint != asked.fingerprint {
+        return Err(ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "key_reused",
+            "something else was asked under this Idempotency-Key",
+        )
+        .hint("every request needs a key of its own; only a repeat has the same"));
+    }
+    match (known.reply, known.answer.as_deref()) {
+        (Some(Reply { status, location, body }), _) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+            let mut response = json(status, body.into());
+            if let Some(location) = location.and_then(|location| HeaderValue::from_str(&location).ok()) {
+                response.headers_mut().insert(header::LOCATION, location);
+            }
+            Ok(response)
+        }
+        (None, Some("done")) => Ok(json(StatusCode::OK, r#"{"acknowledged":true}"#.into())),
+        (None, Some(answer)) => {
+            Err(ApiError::new(StatusCode::CONFLICT, "not_done", format!("asked before under this key, and {answer}"))
+                .hint("ask again under another key"))
+        }
+        (None, None) => Err(busy()),
+    }
+}
+
+fn json(status: StatusCode, body: String) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    response
+}

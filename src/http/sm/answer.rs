@@ -1,0 +1,312 @@
+//! How answers look to OpenSearch's clients: the shape of errors, and the parameters that every call takes.
+
+use axum::body::{self, Body};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use super::super::error::ApiError;
+
+/// Where all of it begins.
+pub const BASE: &str = "/_plugins/_sm/policies";
+
+/// A refusal is a few sentences.
+const PROBLEM_BYTES_MAX: usize = 64 << 10;
+
+/// Parameters that every call takes.
+const GLOBAL: &[&str] = &["pretty", "human", "error_trace", "filter_path", "format"];
+/// Those that clients send and that mean nothing to one daemon.
+const TIMES: &[&str] = &["timeout", "cluster_manager_timeout", "master_timeout"];
+
+/// A refusal in OpenSearch's words.
+#[derive(Debug)]
+pub struct SmError {
+    pub status: StatusCode,
+    pub kind: &'static str,
+    pub reason: String,
+}
+
+impl SmError {
+    pub fn bad_request(reason: impl Into<String>) -> SmError {
+        SmError { status: StatusCode::BAD_REQUEST, kind: "illegal_argument_exception", reason: reason.into() }
+    }
+
+    pub fn not_found() -> SmError {
+        let reason = "Snapshot management policy not found".to_string();
+        SmError { status: StatusCode::NOT_FOUND, kind: "status_exception", reason }
+    }
+
+    /// Returns the body. One shape for all refusals, so that a client reads any of them.
+    pub fn body(&self) -> Value {
+        let cause = json!({ "type": self.kind, "reason": self.reason });
+        json!({
+            "error": { "root_cause": [cause], "type": self.kind, "reason": self.reason },
+            "status": self.status.as_u16(),
+        })
+    }
+}
+
+impl From<ApiError> for SmError {
+    fn from(error: ApiError) -> SmError {
+        let (status, code, reason) = error.parts();
+        let kind = kind(status, code);
+        SmError { status, kind, reason }
+    }
+}
+
+impl IntoResponse for SmError {
+    fn into_response(self) -> Response {
+        respond(self.status, &self.body(), false)
+    }
+}
+
+/// Gives a refusal of another layer OpenSearch's shape where the path is OpenSearch's.
+pub async fn reshaped(path: &str, response: Response) -> Response {
+    if path != "/_plugins/_sm" && !path.starts_with("/_plugins/_sm/") {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let problem: Value = match body::to_bytes(body, PROBLEM_BYTES_MAX).await {
+        Ok(body) => serde_json::from_slice(&body).unwrap_or_default(),
+        Err(_) => Value::Null,
+    };
+    let text = |key: &str| problem.get(key).and_then(Value::as_str);
+    let reason = match (text("detail").unwrap_or_default(), text("hint")) {
+        (detail, Some(hint)) => format!("{detail} ({hint})"),
+        (detail, None) => detail.to_string(),
+    };
+    let kind = kind(parts.status, text("code").unwrap_or_default());
+    let shaped = SmError { status: parts.status, kind, reason }.into_response();
+    let (own, body) = shaped.into_parts();
+    // What else a layer said in its headers stays: when to come again, how to log in.
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.extend(own.headers);
+    Response::from_parts(parts, body)
+}
+
+fn kind(status: StatusCode, code: &str) -> &'static str {
+    match (status, code) {
+        (StatusCode::CONFLICT, "policy_exists" | "version_conflict") => "version_conflict_engine_exception",
+        (StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY, _) => {
+            "illegal_argument_exception"
+        }
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => "security_exception",
+        _ => "status_exception",
+    }
+}
+
+fn respond(status: StatusCode, body: &Value, pretty: bool) -> Response {
+    // A value is JSON already; an empty body would still carry the status.
+    let text = if pretty { serde_json::to_vec_pretty(body) } else { serde_json::to_vec(body) }.unwrap_or_default();
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("application/json; charset=UTF-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// An answer that went well.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub location: Option<String>,
+    pub body: Value,
+}
+
+impl Answer {
+    pub fn ok(body: Value) -> Answer {
+        Answer { status: StatusCode::OK, location: None, body }
+    }
+}
+
+/// What stands behind the question mark.
+#[derive(Clone, Debug, Default)]
+pub struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    /// Returns the parameters of a call, of which it knows `own` beside those that every call takes.
+    pub fn read(given: Vec<(String, String)>, path: &str, own: &[&str]) -> Result<Parameters, SmError> {
+        let known = || own.iter().chain(GLOBAL).chain(TIMES);
+        if let Some((name, _)) = given.iter().find(|(name, _)| !known().any(|known| known == name)) {
+            let nearest = known()
+                .map(|known| (strsim::damerau_levenshtein(name, known), known))
+                .min()
+                .filter(|(distance, known)| *distance <= 1 + known.len() / 3);
+            let hint = nearest.map_or_else(String::new, |(_, known)| format!(" -> did you mean [{known}]?"));
+            return Err(SmError::bad_request(format!(
+                "request [{path}] contains unrecognized parameter: [{name}]{hint}"
+            )));
+        }
+        let parameters = Parameters(given);
+        if let Some(format) = parameters.get("format")
+            && !format.is_empty()
+            && !format.eq_ignore_ascii_case("json")
+        {
+            return Err(SmError::bad_request(format!("format [{format}] is not spoken here; answers are JSON")));
+        }
+        if let Some(refresh) = parameters.get("refresh")
+            && !matches!(refresh, "" | "true" | "false" | "wait_for")
+        {
+            return Err(SmError::bad_request(format!("Unknown value for refresh: [{refresh}].")));
+        }
+        for name in ["pretty", "human", "error_trace"] {
+            parameters.flag(name)?;
+        }
+        Ok(parameters)
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    fn flag(&self, name: &str) -> Result<bool, SmError> {
+        match self.get(name) {
+            None | Some("false") => Ok(false),
+            Some("" | "true") => Ok(true),
+            Some(other) => Err(SmError::bad_request(format!(
+                "Failed to parse value [{other}] as only [true] or [false] are allowed for [{name}]"
+            ))),
+        }
+    }
+
+    pub fn number(&self, name: &str) -> Result<Option<u64>, SmError> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        match text.parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(SmError::bad_request(format!("Failed to parse int parameter [{name}] with value [{text}]"))),
+        }
+    }
+
+    /// Whether nothing is asked of how the answer looks.
+    pub fn is_plain(&self) -> bool {
+        self.get("filter_path").is_none_or(str::is_empty) && !self.flag("pretty").unwrap_or(false)
+    }
+
+    /// Whether times are wanted as text too.
+    pub fn is_human(&self) -> bool {
+        self.flag("human").unwrap_or(false)
+    }
+
+    /// Returns the response for an answer.
+    pub fn response(&self, outcome: Result<Answer, SmError>) -> Response {
+        let pretty = self.flag("pretty").unwrap_or(false);
+        match outcome {
+            Ok(Answer { status, location, mut body }) => {
+                if let Some(paths) = self.get("filter_path").filter(|paths| !paths.is_empty()) {
+                    body = filtered(body, paths);
+                }
+                let mut response = respond(status, &body, pretty);
+                if let Some(location) = location.and_then(|location| HeaderValue::from_str(&location).ok()) {
+                    response.headers_mut().insert(header::LOCATION, location);
+                }
+                response
+            }
+            Err(error) => respond(error.status, &error.body(), pretty),
+        }
+    }
+}
+
+/// Returns what the paths let through: `a.b`, `*.b`, `**.c`, and `-a` for all but `a`.
+fn filtered(body: Value, paths: &str) -> Value {
+    let split = |path: &str| path.split('.').map(str::to_string).collect::<Vec<_>>();
+    let paths: Vec<&str> = paths.split(',').filter(|path| !path.is_empty()).collect();
+    let wanted: Vec<Vec<String>> = paths.iter().filter(|path| !path.starts_with('-')).map(|path| split(path)).collect();
+    let unwanted: Vec<Vec<String>> = paths.iter().filter_map(|path| path.strip_prefix('-')).map(split).collect();
+    let mut body = body;
+    if !wanted.is_empty() {
+        let paths: Vec<&[String]> = wanted.iter().map(Vec::as_slice).collect();
+        body = only(body, &paths).unwrap_or_else(|| Value::Object(Map::new()));
+    }
+    if !unwanted.is_empty() {
+        let paths: Vec<&[String]> = unwanted.iter().map(Vec::as_slice).collect();
+        body = without(body, &paths).unwrap_or_else(|| Value::Object(Map::new()));
+    }
+    body
+}
+
+/// Returns what is left of paths below a member, and whether one of them ends there.
+fn below<'p>(paths: &[&'p [String]], member: &str) -> (Vec<&'p [String]>, bool) {
+    let mut left = Vec::new();
+    let mut ends = false;
+    for path in paths {
+        let Some((first, rest)) = path.split_first() else { continue };
+        if first == "**" {
+            left.push(*path);
+            let (deeper, over) = below(&[rest], member);
+            left.extend(deeper);
+            ends |= over || rest.is_empty();
+        } else if wildmatch::WildMatch::new(first).matches(member) {
+            ends |= rest.is_empty();
+            if !rest.is_empty() {
+                left.push(rest);
+            }
+        }
+    }
+    (left, ends)
+}
+
+fn only(body: Value, paths: &[&[String]]) -> Option<Value> {
+    match body {
+        Value::Object(members) => {
+            let mut kept = Map::new();
+            for (name, value) in members {
+                let (left, ends) = below(paths, &name);
+                if ends {
+                    kept.insert(name, value);
+                } else if let Some(value) = only(value, &left) {
+                    kept.insert(name, value);
+                }
+            }
+            (!kept.is_empty()).then_some(Value::Object(kept))
+        }
+        Value::Array(values) => {
+            let kept: Vec<Value> = values.into_iter().filter_map(|value| only(value, paths)).collect();
+            (!kept.is_empty()).then_some(Value::Array(kept))
+        }
+        _ => None,
+    }
+}
+
+fn without(body: Value, paths: &[&[String]]) -> Option<Value> {
+    match body {
+        Value::Object(members) => {
+            let mut kept = Map::new();
+            for (name, value) in members {
+                let (left, ends) = below(paths, &name);
+                if let (false, Some(value)) = (ends, without(value, &left)) {
+                    kept.insert(name, value);
+                }
+            }
+            Some(Value::Object(kept))
+        }
+        Value::Array(values) => {
+            Some(Value::Array(values.into_iter().filter_map(|value| without(value, paths)).collect()))
+        }
+        other => Some(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filter_path_lets_through_what_it_names_and_nothing_else() {
+        let body = json!({
+            "policies": [{ "_id": "a", "sm_policy": { "name": "a", "enabled": true } }, { "_id": "b", "sm_policy": {} }],
+            "total_policies": 2,
+        });
+        for (paths, expected) in [
+            ("total_policies", json!({ "total_policies": 2 })),
+            ("policies._id", json!({ "policies": [{ "_id": "a" }, { "_id": "b" }] })),
+            ("policies.sm_policy.name", json!({ "policies": [{ "sm_policy": { "name": "a" } }] })),
+            ("**.name", json!({ "policies": [{ "sm_policy": { "name": "a" } }] })),
+            ("*._i?", json!({ "policies": [{ "_id": "a" }, { "_id": "b" }] })),
+            ("nothing", json!({})),
+            ("-policies", json!({ "total_policies": 2 })),
+            ("policies,-**.sm_policy", json!({ "policies": [{ "_id": "a" }, { "_id": "b" }] })),
+        ] {
+            assert_eq!(filtered(body.clone(), paths), expected, "{paths}");
+        }
+    }
+}
