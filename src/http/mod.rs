@@ -18,6 +18,7 @@ mod health;
 mod look;
 mod records;
 mod repeat;
+mod routes;
 mod serve;
 mod shape;
 mod single;
@@ -35,7 +36,6 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::header;
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
 use crate::editing::Editing;
@@ -46,6 +46,7 @@ use crate::lifecycle::time::Moment;
 use crate::upkeep::Upkeep;
 
 pub use records::{OpenRecords, Records, StateRecords, Unread};
+pub use routes::{Pace, Route, routes};
 pub use serve::serve;
 pub use shape::problem as problem_body;
 pub use socket::{Socket, short};
@@ -98,57 +99,20 @@ struct Shared {
 
 type State = axum::extract::State<Arc<Shared>>;
 
-/// Returns every route there is.
+/// Answers every route of the table.
 fn router(api: Api) -> Router {
     let (looks, reads) = (Semaphore::new(LOOKS_MAX), Arc::new(Semaphore::new(READS_MAX)));
     let shared = Arc::new(Shared { api, looks, reads, under_way: UnderWay::default() });
-    let looks = Router::new()
-        .route("/v1/policies/{name}/snapshots", get(look::snapshots))
-        .route("/v1/policies/{name}/plan", get(foresee::plan).post(foresee::compare))
-        .route("/v1/policies/{name}/foresight", post(foresee::foresight))
-        .route("/v1/orphans", get(single::orphans))
-        .route("/v1/expire/preview", post(single::preview_expire))
-        .route("/v1/adopt/preview", post(single::preview_adopt))
-        .route("/v1/journal/backup", post(records::backup))
-        .route("/v1/journal/check", get(records::check))
-        .route("/v1/journal/accept-machine", post(control::accept_machine))
-        .layer(middleware::from_fn(|request, next| within(LOOK_TIME_MAX, request, next)));
-    let quick = Router::new()
-        .route("/health", get(health::health))
-        .route("/v1/explain", get(explain::explain))
-        .route("/v1/policies", get(explain::policies))
-        .route("/v1/policies/{name}", get(explain::policy))
-        .route("/v1/policies/{name}/start", post(control::start))
-        .route("/v1/policies/{name}/stop", post(control::stop))
-        .route("/v1/policies/{name}/run", post(control::run))
-        .route("/v1/policies/{name}/plan/latest", get(records::latest_plan))
-        .route("/v1/history", get(records::history))
-        .route("/v1/audit", get(records::audit))
-        .route("/v1/deletions", get(deletions::deletions))
-        .route("/v1/deletions/{number}", get(deletions::shown))
-        .route("/v1/deletions/{number}/approve", post(deletions::approve))
-        .route("/v1/deletions/{number}/refuse", post(deletions::refuse))
-        .route("/v1/clock/confirm", post(deletions::confirm_clock))
-        .route("/v1/holds", get(single::holds).post(single::hold))
-        .route("/v1/holds/remove", post(single::release))
-        .route("/v1/expire", post(single::expire))
-        .route("/v1/adopt", post(single::adopt))
-        .route("/v1/verify", post(upkeep::verify))
-        .route("/v1/repositories/{name}/maintain", post(upkeep::maintain))
-        .route("/v1/operations", get(upkeep::operations))
-        .route("/v1/operations/{number}", get(upkeep::operation))
-        .route(sm::BASE, get(sm::list))
-        .route("/_plugins/_sm/policies/", get(sm::list))
-        .route("/_plugins/_sm/policies/{name}", get(sm::get).post(sm::create).put(sm::replace).delete(sm::delete))
-        .route("/_plugins/_sm/policies/{name}/_explain", get(sm::explain))
-        .route("/_plugins/_sm/policies//_explain", get(sm::explain))
-        .route("/_plugins/_sm/policies/{name}/_start", post(sm::start))
-        .route("/_plugins/_sm/policies//_start", post(sm::start))
-        .route("/_plugins/_sm/policies/{name}/_stop", post(sm::stop))
-        .route("/_plugins/_sm/policies//_stop", post(sm::stop))
-        .layer(middleware::from_fn(|request, next| within(REQUEST_TIME_MAX, request, next)));
-    looks
-        .merge(quick)
+    let mut router = Router::new();
+    for Route { path, pace, handler, .. } in routes::routes() {
+        let limit = match pace {
+            Pace::Quick => REQUEST_TIME_MAX,
+            Pace::Look => LOOK_TIME_MAX,
+        };
+        let handler = handler.route_layer(middleware::from_fn(move |request, next| within(limit, request, next)));
+        router = router.route(path, handler);
+    }
+    router
         .fallback(async || ApiError::not_found("no_such_route", "there is no such route"))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(middleware::from_fn_with_state(shared.clone(), repeat::once))

@@ -16,6 +16,7 @@ pub mod plan;
 pub mod policy;
 pub mod retention;
 pub mod retry;
+pub mod role;
 pub mod schedule;
 pub mod snapshot;
 pub mod time;
