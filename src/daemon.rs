@@ -252,6 +252,7 @@ fn listen(
 ) -> Result<(), DaemonError> {
     let _inside = runtime.enter();
     let socket = Socket::bind(&settings.socket).map_err(DaemonError::system("listen on the socket"))?;
+    let socket = socket.with_roles(settings.http.roles.clone());
     runtime.spawn(async move {
         serve(socket, api, async move {
             let _ = ended.wait_for(|ended| *ended).await;

@@ -13,6 +13,7 @@
 //!                      nothing decided
 //! ```
 
+pub mod access;
 pub mod channel;
 pub mod check_policy;
 pub mod ownership;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::access::HttpSettings;
 use super::reader::Findings;
 use super::table::{Bounds, Table};
 use crate::lifecycle::schedule::Schedule;
@@ -21,6 +22,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// The daemon's own chores.
     pub housekeeping: Housekeeping,
+    /// Who may call it.
+    pub http: HttpSettings,
 }
 
 /// What is logged, and how.
@@ -193,8 +196,9 @@ impl Settings {
         if let Some(table) = table {
             table.finish(findings, &[]);
         }
-        root.finish(findings, &[("http", "this version listens on its socket only")]);
-        Settings { state_dir, socket, jobs_max: jobs_max.map_or(JOBS_MAX, |jobs| jobs.value), log, housekeeping }
+        let http = HttpSettings::read(findings, &mut root);
+        root.finish(findings, &[]);
+        Settings { state_dir, socket, jobs_max: jobs_max.map_or(JOBS_MAX, |jobs| jobs.value), log, housekeeping, http }
     }
 }
 

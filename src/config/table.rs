@@ -206,6 +206,21 @@ impl<'a, 't> Table<'a, 't> {
         Some(found)
     }
 
+    /// Returns a list of names, or one name without a list; a number is a name too. None is blank.
+    pub fn names(&mut self, findings: &mut Findings<'_>, key: &'static str) -> Option<Vec<Located<String>>> {
+        let (_, value, at) = self.value(key)?;
+        let one = |findings: &mut Findings<'_>, value: &DeValue<'_>, at: Range<usize>| match value {
+            DeValue::Integer(number) => Some(Located { value: number.as_str().to_owned(), at }),
+            value => string_of(findings, key, value, at),
+        };
+        match value {
+            DeValue::Array(items) => {
+                Some(items.iter().filter_map(|item| one(findings, item.get_ref(), item.span())).collect())
+            }
+            value => one(findings, value, at).map(|name| vec![name]),
+        }
+    }
+
     /// Returns a table within this one.
     pub fn table(&mut self, findings: &mut Findings<'_>, key: &'static str) -> Option<Table<'a, 't>> {
         let path = if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) };

@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{AppendHeaders, IntoResponse, Response};
+use serde_json::{Value, json};
 
 use crate::engine::event::Refusal;
 use crate::lifecycle::workflow::{Fault, FaultKind};
 
 use super::body::ProblemDocument;
-
-/// What a refusal is sent as.
-pub const PROBLEM: &str = "application/problem+json";
 
 /// A refusal. Its code never changes; its words may.
 #[derive(Debug)]
@@ -21,11 +20,15 @@ pub struct ApiError {
     code: &'static str,
     detail: String,
     hint: Option<String>,
+    headers: Vec<(HeaderName, String)>,
 }
+
+/// Paths whose callers read errors as OpenSearch writes them.
+const OPENSEARCH: &str = "/_plugins/_sm";
 
 impl ApiError {
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> ApiError {
-        ApiError { status, code, detail: detail.into(), hint: None }
+        ApiError { status, code, detail: detail.into(), hint: None, headers: Vec::new() }
     }
 
     pub fn bad_request(code: &'static str, detail: impl Into<String>) -> ApiError {
@@ -53,18 +56,56 @@ impl ApiError {
         ApiError::from(Refusal::Unknown(name.to_string()))
     }
 
-    /// Returns the status, the code, and what is wrong with the hint in one sentence.
+    /// Returns the status, OpenSearch's word, and what is wrong with the hint in one sentence.
     pub fn parts(self) -> (StatusCode, &'static str, String) {
+        let kind = self.opensearch_kind();
         let reason = match self.hint {
-            Some(hint) => format!("{} ({hint})", self.detail),
+            Some(hint) => format!("{}; {hint}", self.detail),
             None => self.detail,
         };
-        (self.status, self.code, reason)
+        (self.status, kind, reason)
     }
 
     pub fn hint(mut self, hint: impl Into<String>) -> ApiError {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Returns the refusal as callers of a path expect it: OpenSearch's form below its own paths, a problem
+    /// document everywhere else. Every refusal that is made before a handler is asked goes through here.
+    pub fn at(mut self, path: &str) -> Response {
+        if !path.starts_with(OPENSEARCH) {
+            return self.into_response();
+        }
+        let headers = AppendHeaders(std::mem::take(&mut self.headers));
+        (self.status, headers, Json(self.opensearch())).into_response()
+    }
+
+    /// Returns OpenSearch's word for what is wrong.
+    fn opensearch_kind(&self) -> &'static str {
+        match (self.status, self.code) {
+            (StatusCode::CONFLICT, "policy_exists" | "version_conflict") => "version_conflict_engine_exception",
+            (StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY, _) => {
+                "illegal_argument_exception"
+            }
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => "security_exception",
+            (StatusCode::TOO_MANY_REQUESTS, _) => "rejected_execution_exception",
+            (StatusCode::GATEWAY_TIMEOUT, _) => "timeout_exception",
+            _ => "status_exception",
+        }
+    }
+
+    /// Returns it in OpenSearch's form.
+    fn opensearch(&self) -> Value {
+        let kind = self.opensearch_kind();
+        let reason = match &self.hint {
+            Some(hint) => format!("{}; {hint}", self.detail),
+            None => self.detail.clone(),
+        };
+        json!({
+            "error": { "root_cause": [{ "type": kind, "reason": reason }], "type": kind, "reason": reason },
+            "status": self.status.as_u16(),
+        })
     }
 }
 
@@ -80,7 +121,8 @@ impl IntoResponse for ApiError {
         };
         // A document of plain strings always becomes JSON; an empty body would still carry the status.
         let body = serde_json::to_vec(&document).unwrap_or_default();
-        (self.status, [(header::CONTENT_TYPE, PROBLEM)], body).into_response()
+        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        (self.status, kind, AppendHeaders(self.headers), body).into_response()
     }
 }
 

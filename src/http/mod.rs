@@ -8,6 +8,7 @@
 //! Everything a caller can make us hold has a bound: connections, bodies, questions to repositories
 //! and to the journal, and time.
 
+mod access;
 pub mod body;
 mod control;
 mod deletions;
@@ -16,6 +17,7 @@ mod explain;
 mod foresee;
 mod health;
 mod look;
+mod peer;
 mod records;
 mod repeat;
 mod routes;
@@ -33,7 +35,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::header;
+use axum::http::Uri;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use tokio::sync::Semaphore;
@@ -42,6 +44,7 @@ use crate::editing::Editing;
 use crate::engine::event::Event;
 use crate::engine::perform::SURVEY_MAX_MS;
 use crate::engine::view::View;
+use crate::lifecycle::role::Role;
 use crate::lifecycle::time::Moment;
 use crate::upkeep::Upkeep;
 
@@ -51,7 +54,7 @@ pub use serve::serve;
 pub use shape::problem as problem_body;
 pub use socket::{Socket, short};
 
-use error::{ApiError, PROBLEM};
+use error::ApiError;
 use repeat::UnderWay;
 
 /// Bodies are a few words; a megabyte is a mistake or an attack.
@@ -104,32 +107,32 @@ fn router(api: Api) -> Router {
     let (looks, reads) = (Semaphore::new(LOOKS_MAX), Arc::new(Semaphore::new(READS_MAX)));
     let shared = Arc::new(Shared { api, looks, reads, under_way: UnderWay::default() });
     let mut router = Router::new();
-    for Route { path, pace, handler, .. } in routes::routes() {
+    for Route { method, path, role, pace, handler, .. } in routes::routes() {
+        // A viewer changes nothing, also where a question needs a body.
+        let mutates = !method.is_safe() && role > Role::Viewer;
         let limit = match pace {
             Pace::Quick => REQUEST_TIME_MAX,
             Pace::Look => LOOK_TIME_MAX,
         };
-        let handler = handler.route_layer(middleware::from_fn(move |request, next| within(limit, request, next)));
+        // The last one stands first: what may not be asked is refused on record, and in time.
+        let state = shared.clone();
+        let handler = handler
+            .route_layer(middleware::from_fn(move |request, next| access::require(role, request, next)))
+            .route_layer(middleware::from_fn(move |request, next| repeat::once(state.clone(), mutates, request, next)))
+            .route_layer(middleware::from_fn(move |request, next| within(limit, request, next)));
         router = router.route(path, handler);
     }
     router
-        .fallback(async || ApiError::not_found("no_such_route", "there is no such route"))
-        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
-        .layer(middleware::from_fn_with_state(shared.clone(), repeat::once))
-        .layer(middleware::from_fn(async |request: Request, next: Next| {
-            let path = request.uri().path().to_string();
-            match next.run(request).await {
-                response if response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM) => {
-                    sm::reshaped(&path, response).await
-                }
-                response => response,
-            }
-        }))
+        .fallback(async |uri: Uri| ApiError::not_found("no_such_route", "there is no such route").at(uri.path()))
+        .method_not_allowed_fallback(async |uri: Uri| ApiError::method_not_allowed().at(uri.path()))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(shared.clone(), access::identify))
         .with_state(shared)
 }
 
 /// Answers a request within a time, or says that it took too long.
-async fn within(limit: Duration, request: Request, next: Next) -> Result<Response, ApiError> {
-    tokio::time::timeout(limit, next.run(request)).await.map_err(|_| ApiError::too_slow(limit))
+async fn within(limit: Duration, request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let answer = tokio::time::timeout(limit, next.run(request)).await;
+    answer.unwrap_or_else(|_| ApiError::too_slow(limit).at(&path))
 }

@@ -19,7 +19,7 @@ use crate::engine::event::{Done, Recalled, Reply, RequestKey, What};
 use super::control::{mismatch, send};
 use super::error::ApiError;
 use super::serve::Peer;
-use super::{BODY_BYTES_MAX, State};
+use super::{BODY_BYTES_MAX, Shared};
 
 /// A UUID fits, and so does a sentence.
 const KEY_LENGTH_MAX: usize = 128;
@@ -71,26 +71,41 @@ pub fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     }
 }
 
-/// Answers a request once for a key. Without a key, or where nothing is changed, it is just answered.
-pub async fn once(
-    axum::extract::State(shared): State,
-    peer: axum::Extension<Peer>,
-    request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
-    if request.method().is_safe() {
-        return Ok(next.run(request).await);
+/// Answers a request. What changes something is answered once for a key, and leaves a record where it was
+/// refused; what was done leaves its own.
+pub async fn once(shared: Arc<Shared>, mutates: bool, request: Request, next: Next) -> Response {
+    if !mutates {
+        return next.run(request).await;
     }
+    let subject = format!("{} {}", request.method(), request.uri().path());
+    let peer = request.extensions().get::<Peer>().cloned();
+    let response = match &peer {
+        Some(peer) => {
+            let path = request.uri().path().to_owned();
+            answered(&shared, peer, request, next).await.unwrap_or_else(|error| error.at(&path))
+        }
+        None => next.run(request).await,
+    };
+    let status = response.status();
+    if let (Some(peer), false) = (&peer, status.is_success()) {
+        let refused = What::Refused { what: "refused", subject, answer: status.to_string() };
+        if let Err(error) = send(&shared, peer, refused).await {
+            tracing::warn!(?error, "a refusal is not in the audit");
+        }
+    }
+    response
+}
+
+async fn answered(shared: &Shared, peer: &Peer, request: Request, next: Next) -> Result<Response, ApiError> {
     let Some(key) = key(request.headers())? else { return Ok(next.run(request).await) };
-    let shared = Arc::clone(&shared);
     let (parts, body) = request.into_parts();
     let body = body::to_bytes(body, BODY_BYTES_MAX)
         .await
         .map_err(|error| ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", error.to_string()))?;
-    let Some(_taken) = shared.under_way.take(&peer.0.0, &key) else { return Err(busy()) };
+    let Some(_taken) = shared.under_way.take(&peer.0, &key) else { return Err(busy()) };
     let fingerprint = fingerprint(&parts.method, &parts.uri, &body);
     let asked = RequestKey { key: key.into(), fingerprint };
-    match send(&shared, &peer.0, What::Recall(asked.clone())).await? {
+    match send(shared, peer, What::Recall(asked.clone())).await? {
         Done::Recalled(None) => {}
         Done::Recalled(Some(known)) => return again(*known, &asked),
         Done::Busy => return Err(busy()),
@@ -110,7 +125,7 @@ pub async fn once(
         let location = parts.headers.get(header::LOCATION).and_then(|location| location.to_str().ok());
         let reply = Reply { status: parts.status.as_u16(), location: location.map(Into::into), body: text.into() };
         // It was done, and is known as done; only the words would be lost.
-        if let Err(error) = send(&shared, &peer.0, What::Reply { request: asked.key, reply }).await {
+        if let Err(error) = send(shared, peer, What::Reply { request: asked.key, reply }).await {
             tracing::warn!(?error, "an answer is not kept for whoever asks again");
         }
     }

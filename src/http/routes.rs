@@ -142,8 +142,10 @@ pub fn routes() -> Vec<Route> {
 fn opensearch() -> Vec<Route> {
     use Pace::Quick;
     use Role::{Admin, Operator, Viewer};
-    let (list, explain) = ("Lists policies in OpenSearch's form.", "Tells what policies are doing, in OpenSearch's form.");
-    let (start, stop) = ("Lets a policy's triggers run, for OpenSearch's clients.", "Lets none run, for OpenSearch's clients.");
+    let (list, explain) =
+        ("Lists policies in OpenSearch's form.", "Tells what policies are doing, in OpenSearch's form.");
+    let (start, stop) =
+        ("Lets a policy's triggers run, for OpenSearch's clients.", "Lets none run, for OpenSearch's clients.");
     vec![
         get(Viewer, Quick, "/_plugins/_sm/policies", list, sm::list),
         get(Viewer, Quick, "/_plugins/_sm/policies/", list, sm::list),

@@ -1,7 +1,6 @@
 //! The loop that takes connections: bounded in number and in time, each known by who made it.
 
 use std::future::Future;
-use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::access::Origin;
 use super::{Api, Socket, router};
 
 /// Connections at once. Callers are a few people and their monitoring; the rest waits in the
@@ -31,7 +31,7 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(3);
 /// After an error such as too many open files, for something to be closed meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Who made a connection, for the audit: the uid the kernel vouches for.
+/// Who asks, for the audit: a uid the kernel vouches for.
 #[derive(Clone, Debug)]
 pub struct Peer(pub Box<str>);
 
@@ -54,7 +54,14 @@ pub async fn serve(socket: Socket, api: Api, shutdown: impl Future<Output = ()>)
         };
         match stream {
             Ok(stream) => {
-                let connection = connection(stream, router.clone(), ended.clone());
+                let origin = match socket.origin(&stream) {
+                    Ok(origin) => origin,
+                    Err(error) => {
+                        tracing::warn!(%error, "failed to tell who connected");
+                        continue;
+                    }
+                };
+                let connection = connection(stream, origin, router.clone(), ended.clone());
                 connections.spawn(async move {
                     let _place = place;
                     connection.await;
@@ -75,15 +82,8 @@ pub async fn serve(socket: Socket, api: Api, shutdown: impl Future<Output = ()>)
     let _ = tokio::time::timeout(DRAIN_TIME_MAX, drained).await;
 }
 
-async fn connection(stream: UnixStream, router: Router, mut ended: watch::Receiver<()>) {
-    let peer = match peer(&stream) {
-        Ok(peer) => peer,
-        Err(error) => {
-            tracing::warn!(%error, "failed to tell who connected");
-            return;
-        }
-    };
-    let service = TowerToHyperService::new(router.layer(Extension(peer)));
+async fn connection(stream: UnixStream, origin: Origin, router: Router, mut ended: watch::Receiver<()>) {
+    let service = TowerToHyperService::new(router.layer(Extension(origin)));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
@@ -105,9 +105,4 @@ async fn connection(stream: UnixStream, router: Router, mut ended: watch::Receiv
         Ok(Err(error)) => tracing::debug!(%error, "a connection broke off"),
         Err(_) => tracing::debug!("a connection took too long"),
     }
-}
-
-fn peer(stream: &UnixStream) -> io::Result<Peer> {
-    let credentials = stream.peer_cred()?;
-    Ok(Peer(format!("uid:{}", credentials.uid()).into()))
 }

@@ -1,5 +1,6 @@
 //! The socket file: who may open it, and what becomes of one that a dead daemon left behind.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -9,6 +10,11 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixStream};
 
+use crate::lifecycle::role::Role;
+
+use super::access::{Origin, role_of};
+use super::peer;
+
 /// The kernel takes 108 bytes with the closing zero.
 const PATH_BYTES_MAX: usize = 107;
 
@@ -17,6 +23,7 @@ const PATH_BYTES_MAX: usize = 107;
 pub struct Socket {
     listener: UnixListener,
     path: PathBuf,
+    roles: BTreeMap<u32, Role>,
 }
 
 impl Socket {
@@ -46,7 +53,19 @@ impl Socket {
         }
         let listener = UnixListener::bind(&short)?;
         fs::set_permissions(path, Permissions::from_mode(0o660))?;
-        Ok(Socket { listener, path: path.to_path_buf() })
+        Ok(Socket { listener, path: path.to_path_buf(), roles: BTreeMap::new() })
+    }
+
+    /// Gives roles to the members of groups. Without any only root and the daemon's own user have one.
+    pub fn with_roles(mut self, roles: BTreeMap<u32, Role>) -> Socket {
+        self.roles = roles;
+        self
+    }
+
+    /// Returns who connected, and what they may do.
+    pub(super) fn origin(&self, stream: &UnixStream) -> io::Result<Origin> {
+        let (user, groups) = peer::identity(stream)?;
+        Ok(Origin::Socket { user, role: role_of(user, &groups, &self.roles) })
     }
 
     /// Waits for somebody to connect.

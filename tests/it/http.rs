@@ -23,6 +23,7 @@ use snapkeep::journal::{AuditQuery, HistoryQuery, JournalError, OpenError, Opera
 use snapkeep::lifecycle::creation::Creation;
 use snapkeep::lifecycle::policy::Switch;
 use snapkeep::lifecycle::retention::Owner;
+use snapkeep::lifecycle::role::Role;
 use snapkeep::lifecycle::snapshot::SnapshotName;
 use snapkeep::lifecycle::time::{Moment, Timestamp, Wait};
 use snapkeep::lifecycle::workflow::{Cause, Ending, Kind, Outcome, Phase, Run, Trigger, Trouble, Workflow};
@@ -47,7 +48,7 @@ fn moment(millis: i64) -> Moment {
 pub struct Daemon {
     pub socket: PathBuf,
     pub commands: Option<Receiver<Event>>,
-    folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
     ending: Option<oneshot::Sender<()>>,
     serving: Option<tokio::task::JoinHandle<()>>,
     runtime: Runtime,
@@ -55,10 +56,15 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn start(view: View) -> Daemon {
-        Daemon::start_with(view, 16)
+        Daemon::start_with(view, 16, BTreeMap::new())
     }
 
-    fn start_with(view: View, inbox_max: usize) -> Daemon {
+    /// The same, with roles for the members of groups.
+    pub fn start_for(view: View, roles: BTreeMap<u32, Role>) -> Daemon {
+        Daemon::start_with(view, 16, roles)
+    }
+
+    fn start_with(view: View, inbox_max: usize, roles: BTreeMap<u32, Role>) -> Daemon {
         let folder = tempfile::tempdir().expect("a directory");
         let socket = folder.path().join("run").join("api.sock");
         let (inbox, commands) = sync_channel(inbox_max);
@@ -69,7 +75,7 @@ impl Daemon {
         let (ending, ended) = oneshot::channel();
         let bound = {
             let _inside = runtime.enter();
-            Socket::bind(&socket).expect("bound")
+            Socket::bind(&socket).expect("bound").with_roles(roles)
         };
         let serving = runtime.spawn(serve(bound, api, async {
             let _ = ended.await;
@@ -502,7 +508,7 @@ fn explain_answers_while_the_engine_hangs() {
 
 #[test]
 fn an_engine_that_is_far_behind_refuses_at_once() {
-    let daemon = Daemon::start_with(view(&["db"]), 0);
+    let daemon = Daemon::start_with(view(&["db"]), 0, BTreeMap::new());
     let (status, body) = daemon.request("POST", "/v1/policies/db/start", "", b"");
     assert_eq!((status, body["code"].as_str()), (503, Some("busy")));
 }

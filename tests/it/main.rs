@@ -5,6 +5,7 @@
     reason = "tests measure how long the outside takes; what they test gets its time as an argument"
 )]
 
+mod access;
 mod architecture;
 mod cli;
 mod daemon;

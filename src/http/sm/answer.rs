@@ -1,6 +1,6 @@
 //! How answers look to OpenSearch's clients: the shape of errors, and the parameters that every call takes.
 
-use axum::body::{self, Body};
+use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
@@ -9,9 +9,6 @@ use super::super::error::ApiError;
 
 /// Where all of it begins.
 pub const BASE: &str = "/_plugins/_sm/policies";
-
-/// A refusal is a few sentences.
-const PROBLEM_BYTES_MAX: usize = 64 << 10;
 
 /// Parameters that every call takes.
 const GLOBAL: &[&str] = &["pretty", "human", "error_trace", "filter_path", "format"];
@@ -48,8 +45,7 @@ impl SmError {
 
 impl From<ApiError> for SmError {
     fn from(error: ApiError) -> SmError {
-        let (status, code, reason) = error.parts();
-        let kind = kind(status, code);
+        let (status, kind, reason) = error.parts();
         SmError { status, kind, reason }
     }
 }
@@ -57,41 +53,6 @@ impl From<ApiError> for SmError {
 impl IntoResponse for SmError {
     fn into_response(self) -> Response {
         respond(self.status, &self.body(), false)
-    }
-}
-
-/// Gives a refusal of another layer OpenSearch's shape where the path is OpenSearch's.
-pub async fn reshaped(path: &str, response: Response) -> Response {
-    if path != "/_plugins/_sm" && !path.starts_with("/_plugins/_sm/") {
-        return response;
-    }
-    let (mut parts, body) = response.into_parts();
-    let problem: Value = match body::to_bytes(body, PROBLEM_BYTES_MAX).await {
-        Ok(body) => serde_json::from_slice(&body).unwrap_or_default(),
-        Err(_) => Value::Null,
-    };
-    let text = |key: &str| problem.get(key).and_then(Value::as_str);
-    let reason = match (text("detail").unwrap_or_default(), text("hint")) {
-        (detail, Some(hint)) => format!("{detail} ({hint})"),
-        (detail, None) => detail.to_string(),
-    };
-    let kind = kind(parts.status, text("code").unwrap_or_default());
-    let shaped = SmError { status: parts.status, kind, reason }.into_response();
-    let (own, body) = shaped.into_parts();
-    // What else a layer said in its headers stays: when to come again, how to log in.
-    parts.headers.remove(header::CONTENT_LENGTH);
-    parts.headers.extend(own.headers);
-    Response::from_parts(parts, body)
-}
-
-fn kind(status: StatusCode, code: &str) -> &'static str {
-    match (status, code) {
-        (StatusCode::CONFLICT, "policy_exists" | "version_conflict") => "version_conflict_engine_exception",
-        (StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY, _) => {
-            "illegal_argument_exception"
-        }
-        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => "security_exception",
-        _ => "status_exception",
     }
 }
 

@@ -18,7 +18,6 @@ use axum::http::request::Parts;
 use super::Shared;
 use answer::SmError;
 
-pub use answer::{BASE, reshaped};
 pub use explain::explain;
 pub use policies::{create, delete, get, list, replace, start, stop};
 
