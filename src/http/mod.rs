@@ -17,6 +17,7 @@ mod explain;
 mod foresee;
 mod health;
 mod look;
+pub mod openapi;
 mod peer;
 mod records;
 mod repeat;

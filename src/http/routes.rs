@@ -13,7 +13,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::lifecycle::role::Role;
 
-use super::{Shared, control, deletions, explain, foresee, health, look, records, single, sm, upkeep};
+use super::{Shared, control, deletions, explain, foresee, health, look, openapi, records, single, sm, upkeep};
 
 /// How long an answer may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,7 @@ pub fn routes() -> Vec<Route> {
     use Role::{Admin, Operator, Viewer};
     let mut routes = vec![
         get(Viewer, Quick, "/health", "Tells whether somebody should look.", health::health),
+        get(Viewer, Quick, "/v1/openapi.json", "Describes all that can be asked.", openapi::openapi),
         get(Viewer, Quick, "/v1/explain", "Tells what is going on, why, and what comes next.", explain::explain),
         get(Viewer, Quick, "/v1/policies", "Lists the policies in force.", explain::policies),
         get(Viewer, Quick, "/v1/policies/{name}", "Shows a policy in force.", explain::policy),
