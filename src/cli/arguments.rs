@@ -2,6 +2,7 @@
 
 mod keys;
 mod single;
+mod sm;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use keys::KeyCommand;
 pub use single::{AdoptArguments, ExpireArguments, HoldAddArguments, HoldCommand};
+pub use sm::ImportArguments;
 
 /// Shown below every help.
 const EXIT_CODES: &str = "\
@@ -76,7 +78,7 @@ pub enum Command {
         names: Vec<String>,
     },
 
-    /// List, show, start, stop and run policies
+    /// List, show, start, stop, run, import and export policies
     Policy {
         /// What to do.
         #[command(subcommand)]
@@ -319,6 +321,21 @@ pub enum PolicyCommand {
         /// Wait until the run has settled; exit code 1 unless it succeeded
         #[arg(long)]
         wait: bool,
+    },
+
+    /// Write policy files from the JSON of OpenSearch's snapshot management; works without the daemon
+    ///
+    /// Takes one policy, a list of them, or all those of a running server. Everything is checked against the
+    /// configuration before anything is written. Exit code 1: a policy was refused, or its file was left alone.
+    Import(ImportArguments),
+
+    /// Print policies as the JSON of OpenSearch's snapshot management; works without the daemon
+    ///
+    /// What `policy import` takes, and OpenSearch too where a policy uses nothing of ours.
+    Export {
+        /// Policies, with * and ?; all when none is named
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
     },
 }
 

@@ -1,6 +1,6 @@
 //! The command line: a caller like any other. What it shows it asks of the daemon over its socket;
-//! only `check`, `restore`, `key` and the list of a repository read the configuration themselves, so that
-//! they work without one, and `driver test` needs neither.
+//! only `check`, `restore`, `key`, `policy import` and `export`, and the list of a repository read the configuration
+//! themselves, so that they work without one, and `driver test` needs neither.
 //!
 //! Every command returns how it ended or why it did not; one place prints that and picks the exit
 //! code. What comes from elsewhere (names, messages) is made safe for a terminal before it is shown.
@@ -12,13 +12,16 @@ mod client;
 mod deletions;
 mod driver;
 mod explain;
+mod export;
 mod history;
+mod import;
 mod journal;
 mod key;
 pub mod out;
 mod plan;
 mod policy;
 mod quickstart;
+pub mod remote;
 mod restore;
 mod run;
 mod setup;
@@ -36,7 +39,7 @@ use clap::Parser;
 
 use crate::clock;
 
-use arguments::{Arguments, Command, DriverCommand};
+use arguments::{Arguments, Command, DriverCommand, PolicyCommand};
 use client::Client;
 use out::{Exit, Failure, Out};
 use times::Times;
@@ -89,6 +92,8 @@ fn dispatch(arguments: Arguments, out: &mut Out<'_>) -> Result<Exit, Failure> {
         Command::Quickstart { path } => quickstart::quickstart(&path, out),
         Command::Check => check::check(&choice, out),
         Command::Explain { names } => explain::explain(&client()?, &names, out),
+        Command::Policy { command: PolicyCommand::Import(arguments) } => import::import(&choice, arguments, out),
+        Command::Policy { command: PolicyCommand::Export { names } } => export::export(&choice, &names, out),
         Command::Policy { command } => policy::policy(&client()?, command, out),
         Command::Snapshots { orphans: true, .. } => single::orphans(&client()?, out),
         Command::Hold { command } => single::hold(&client()?, command, out),

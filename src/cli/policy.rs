@@ -31,6 +31,9 @@ pub fn policy(client: &Client, command: PolicyCommand, out: &mut Out<'_>) -> Res
             let workflow = if deletion { Workflow::Deletion } else { Workflow::Creation };
             run(client, &name, workflow, key.as_deref(), wait, out)
         }
+        PolicyCommand::Import(_) | PolicyCommand::Export { .. } => {
+            Err(Failure::new(Exit::Usage, "this needs no daemon"))
+        }
     }
 }
 

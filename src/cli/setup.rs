@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock;
+use crate::config::FileKind;
 use crate::config::problem::Problem;
 use crate::config::settings::{LogSettings, Settings};
 use crate::config::sources::Sources;
@@ -59,6 +60,12 @@ pub fn load(choice: &ConfigChoice) -> Loaded {
     let roster = Loader::new(sources, |_, _| None).load(clock::now().wall);
     let problems = roster.problems.iter().map(problem_body).collect();
     Loaded { roster, problems }
+}
+
+/// Returns the folders in which policies are looked for, in rising precedence; the last is where people write.
+pub fn policy_folders(choice: &ConfigChoice) -> Vec<PathBuf> {
+    let (settings, _) = load_settings(&choice.0);
+    choice.0.clone().with_state(&settings.state_dir).folders(FileKind::Policy)
 }
 
 /// Returns the repository of this name.

@@ -53,7 +53,7 @@ fn every_command_and_argument_says_what_it_is_for() {
               quickstart  Set up a first policy for a directory and run it, here and now
               check       Read the configuration and tell everything that is wrong with it
               explain     Tell what policies are doing, why, and what comes next
-              policy      List, show, start, stop and run policies
+              policy      List, show, start, stop, run, import and export policies
               snapshots   List the snapshots there are, as the repositories tell it
               hold        Keep single snapshots, whatever the policies say, and show what is kept so
               adopt       Let a policy own snapshots that no living policy owns; without --yes it only shows
@@ -107,6 +107,9 @@ fn wrong_usage_is_refused_before_anything_is_done() {
         &["history", "--workflow", "copy"],
         &["operations", "--what", "copy"],
         &["policy", "run"],
+        &["policy", "import"],
+        &["policy", "import", "a", "--password-file", "b"],
+        &["policy", "import", "a", "--user", "b", "--token-file", "c"],
         &["quickstart"],
         &["key", "rotate"],
         &["key", "add", "a"],

@@ -25,6 +25,7 @@ mod operations;
 mod peers_chunks;
 mod peers_forget;
 mod peers_restic;
+mod policy_import;
 mod policy_problems;
 mod process_host;
 mod restore;
