@@ -1,6 +1,8 @@
 //! OpenSearch's JSON and our files: nothing is lost on the way there and back, and what cannot go is
 //! refused with its place.
 
+mod upstream;
+
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
