@@ -224,3 +224,50 @@ fn every_command_on_the_page_about_holds_does_what_it_says() {
     }
     assert_eq!(place.stop(), Some(0));
 }
+
+/// Tests that the page names and that stand with the HTTP routes.
+const OF_THE_ROUTES: [&str; 8] = [
+    "a_missing_or_unknown_zone_is_refused_with_400",
+    "a_put_moves_no_trigger_unless_the_schedule_changed",
+    "a_put_without_enabled_keeps_a_stopped_policy_stopped",
+    "max_count_of_one_is_accepted",
+    "one_bad_policy_never_breaks_the_list",
+    "removing_a_policy_retires_its_state_and_a_new_one_starts_fresh",
+    "spans_come_back_as_written",
+    "unknown_keys_are_refused_with_their_place",
+];
+
+#[test]
+fn every_trap_of_opensearch_has_a_line_and_a_test_that_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/opensearch-compatibility.md")).expect("a page");
+    let mut tests = String::new();
+    let mut folders = vec![root.join("tests/it")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                tests.push_str(&fs::read_to_string(&path).expect("text"));
+            }
+        }
+    }
+    let routes_are_there = root.join("tests/it/daemon/opensearch.rs").exists();
+    let exists =
+        |name: &str| tests.contains(&format!("fn {name}(")) || !routes_are_there && OF_THE_ROUTES.contains(&name);
+    let mut numbers = Vec::new();
+    for line in page.lines() {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let Some(number) = cells.first().and_then(|cell| cell.parse::<u32>().ok()) else { continue };
+        assert_eq!(cells.len(), 4, "{line}");
+        assert!(["changed: ", "kept: "].iter().any(|word| cells[2].starts_with(word)), "{line}");
+        let named: Vec<&str> = cells[3].split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "{line}");
+        for name in named {
+            assert!(exists(name), "trap {number}: there is no test {name}");
+        }
+        numbers.push(number);
+    }
+    assert_eq!(numbers, (1..=24).collect::<Vec<u32>>());
+}

@@ -246,6 +246,25 @@ fn trap_4_a_time_limit_settles_with_a_message_so_that_its_notice_can_be_sent() {
 }
 
 #[test]
+fn trap_5_after_an_outage_a_run_goes_on_within_ten_minutes() {
+    for fault in [Fault::busy("cluster is red"), Fault::transient("no route to host")] {
+        let mut bench = Bench::new(Creation::first(name()));
+        for _ in 0..20 {
+            bench.answer(&TERMS, |_| Answer::Refused(fault.clone()));
+            // Were it over now, this is how long the run would still wait.
+            let wait_ms = bench.run().wait.left(&bench.now);
+            assert!((1..=600_000).contains(&wait_ms), "{wait_ms}");
+        }
+        // Twenty looks in vain took no attempt and no trigger away.
+        let ending = bench.until_settled(&TERMS, |request| match request.is_effect() {
+            true => Answer::Described(Presence::Good { message: None }),
+            false => Answer::Described(Presence::Absent),
+        });
+        assert_eq!((ending.outcome, bench.effects()), (Outcome::Succeeded, 1));
+    }
+}
+
+#[test]
 fn trap_6_a_vanished_snapshot_is_a_failure() {
     let mut bench = Bench::new(Creation::first(name()));
     bench.answer(&TERMS, |_| Answer::Described(Presence::Absent));
