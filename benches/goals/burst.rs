@@ -218,11 +218,11 @@ struct Decisions {
 impl Decisions {
     fn next(&mut self) -> Vec<Change> {
         let trigger_at = START.wall.plus((self.step / 3) as i64 * HOUR_MS);
-        let run_id: Box<str> = format!("uid-creation-{}", trigger_at.millis()).into();
+        let run_id: Arc<str> = format!("uid-creation-{}", trigger_at.millis()).into();
         let name = SnapshotName::for_trigger("i", "uid", "policy", &trigger_at.compact(), trigger_at).expect("a name");
         let trigger = Trigger { at: trigger_at, cause: Cause::Schedule };
         let active = |step: Creation, attempts: u32| {
-            let run = Run::begin(&run_id, trigger, Revision("1".into()), step, self.now);
+            let run = Run::begin(run_id.clone(), trigger, Revision("1".into()), step, self.now);
             Phase::Active(Box::new(Run { attempts, ..run }))
         };
         let (fact, phase) = match self.step % 3 {

@@ -2,6 +2,7 @@
 //! them.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use snapkeep::journal::Journal;
 use snapkeep::journal::change::{Begun, Change, Settled};
@@ -30,7 +31,7 @@ pub fn write(state: &Path, runs: usize, now: Moment) {
                 let uid = &policy.policy_uid;
                 let name = SnapshotName::for_trigger(&loaded.installation, uid, &policy.name, &at.compact(), at);
                 let name = name.expect("a name").to_string();
-                let run_id: Box<str> = format!("{uid}-{}-{}", kind.word(), at.millis()).into();
+                let run_id: Arc<str> = format!("{uid}-{}-{}", kind.word(), at.millis()).into();
                 let (snapshot, message) = match kind {
                     Kind::Creation => (Some(name.as_str().into()), format!("created snapshot {name}")),
                     Kind::Deletion => (None, "deleted 1 snapshot, kept 7".to_string()),

@@ -151,7 +151,7 @@ impl Engine {
                     key: format!("{about}/{}/{channel}", telling.event).into(),
                     policy_uid: tracked.uid.clone(),
                     policy: policy.clone(),
-                    run_id: Some(run_id.clone()),
+                    run_id: Some((*run_id).into()),
                     event: telling.event.into(),
                     channel: channel.clone(),
                     subject: telling.subject.clone(),

@@ -23,7 +23,7 @@ impl Engine {
         tracked: &mut Tracked,
         request: Request,
         left_ms: i64,
-        run: Option<(Box<str>, Timestamp)>,
+        run: Option<(Arc<str>, Timestamp)>,
     ) {
         let Some(entry) = W::asked(tracked).cloned() else { return };
         let id = JobId(self.next_job);

@@ -85,7 +85,7 @@ impl Engine {
     fn run_of_request(&mut self, key: &str) -> Result<Option<Done>, JournalError> {
         let begun = self.changes.iter().find_map(|change| match change {
             Change::Begin(begun) if begun.request_key.as_deref() == Some(key) => {
-                Some(Done::Run { run_id: begun.run_id.clone(), snapshot: begun.snapshot.clone() })
+                Some(Done::Run { run_id: (*begun.run_id).into(), snapshot: begun.snapshot.clone() })
             }
             _ => None,
         });
@@ -170,7 +170,7 @@ impl Engine {
         }
         let trigger = Trigger { at: now.wall, cause: Cause::Manual };
         match self.begin::<W>(index, tracked, trigger, request_key, now) {
-            Some((run_id, snapshot)) => Ok(Done::Run { run_id, snapshot }),
+            Some((run_id, snapshot)) => Ok(Done::Run { run_id: (*run_id).into(), snapshot }),
             None => Err(Refusal::Running { policy, kind }),
         }
     }

@@ -192,7 +192,7 @@ impl Engine {
         trigger: Trigger,
         request_key: Option<Box<str>>,
         now: Moment,
-    ) -> Option<(Box<str>, Option<Box<str>>)> {
+    ) -> Option<(Arc<str>, Option<Box<str>>)> {
         // The mark alone says so, except where it was lowered after the clock went back (S12).
         match self.journal.is_consumed(&tracked.uid, W::KIND, trigger.at) {
             Ok(false) => {}
@@ -205,8 +205,8 @@ impl Engine {
         }
         let entry = tracked.entry.clone()?;
         let (step, name) = W::first(tracked, &self.installation, trigger)?;
-        let run_id: Box<str> = run_id(&tracked.uid, W::KIND, trigger.at).into();
-        let mut run = Run::begin(&run_id, trigger, entry.policy.revision.clone(), step, now);
+        let run_id: Arc<str> = run_id(&tracked.uid, W::KIND, trigger.at).into();
+        let mut run = Run::begin(run_id.clone(), trigger, entry.policy.revision.clone(), step, now);
         if trigger.cause == Cause::CatchUp {
             let spread_ms = i64::try_from(stable_hash(&run_id) % CATCH_UP_SPREAD_MS).unwrap_or(0);
             run.wait = Wait { from: now, span_ms: spread_ms };

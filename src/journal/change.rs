@@ -177,6 +177,13 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// Returns the run that this begins, if it does.
+    pub fn begun(&self) -> Option<&Begun> {
+        if let Change::Begin(begun) = self { Some(begun) } else { None }
+    }
+}
+
 /// A policy that is known from here on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adoption {
@@ -219,7 +226,7 @@ impl State {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Begun {
     /// Its identity.
-    pub run_id: Box<str>,
+    pub run_id: Arc<str>,
     /// Of which policy.
     pub policy_uid: Arc<str>,
     /// Of which workflow.
@@ -277,7 +284,7 @@ pub struct PlanAnswer {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settled {
     /// Which.
-    pub run_id: Box<str>,
+    pub run_id: Arc<str>,
     /// When.
     pub at: Timestamp,
     /// How, and why.

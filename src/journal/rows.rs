@@ -7,6 +7,8 @@ pub(super) mod clock;
 pub(super) mod plan;
 mod verdict;
 
+use std::borrow::Cow;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -27,6 +29,9 @@ use super::change::{DocumentKind, SkipReason};
 /// state that is loaded plans anew before it deletes another, and a large plan would be written with each.
 const NAMED_MAX: usize = 64;
 
+/// Room for the state of most runs, so that it is not moved while it is written.
+const STATE_BYTES: usize = 512;
+
 /// The version of everything below.
 const FORM: u32 = 1;
 
@@ -35,7 +40,7 @@ const FORM: u32 = 1;
 pub(super) struct StateRow {
     pub mark: i64,
     pub phase: &'static str,
-    pub run_id: Option<Box<str>>,
+    pub run_id: Option<Arc<str>>,
     pub step: Option<&'static str>,
     pub revision: Option<Arc<str>>,
     pub state: Option<String>,
@@ -52,13 +57,13 @@ pub(super) trait StoredStep: Step {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RunRow<S> {
+struct RunRow<'a, S> {
     form: u32,
-    id: Box<str>,
+    id: Cow<'a, str>,
     trigger_at: i64,
-    cause: Box<str>,
+    cause: Cow<'a, str>,
     began: MomentRow,
-    revision: Box<str>,
+    revision: Cow<'a, str>,
     step: S,
     attempts: u32,
     failures: u32,
@@ -68,10 +73,10 @@ struct RunRow<S> {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WatchRow {
+struct WatchRow<'a> {
     form: u32,
-    name: Box<str>,
-    revision: Box<str>,
+    name: Cow<'a, str>,
+    revision: Cow<'a, str>,
     began: MomentRow,
     cancel: bool,
     asked: u32,
@@ -133,7 +138,7 @@ pub(super) fn write_state<S: StoredStep>(workflow: &Workflow<S>) -> Result<State
         Phase::Active(run) => {
             let row = RunRow {
                 form: FORM,
-                id: run.id.clone(),
+                id: (*run.id).into(),
                 trigger_at: run.trigger.at.millis(),
                 cause: run.trigger.cause.word().into(),
                 began: run.began.into(),
@@ -187,10 +192,10 @@ pub(super) fn read_state<S: StoredStep>(
     let phase = match (phase, state) {
         ("waiting", None) => Phase::Waiting,
         ("active", Some(state)) => {
-            let row: RunRow<S::Row> = read(state)?;
+            let row: RunRow<'_, S::Row> = read(state)?;
             check_form(row.form)?;
             Phase::Active(Box::new(Run {
-                id: row.id,
+                id: row.id.into(),
                 trigger: Trigger { at: Timestamp::from_millis(row.trigger_at), cause: read_cause(&row.cause)? },
                 began: row.began.into(),
                 revision: Revision(row.revision.into()),
@@ -202,7 +207,7 @@ pub(super) fn read_state<S: StoredStep>(
             }))
         }
         ("watching", Some(state)) => {
-            let row: WatchRow = read(state)?;
+            let row: WatchRow<'_> = read(state)?;
             check_form(row.form)?;
             Phase::Watching(Box::new(Watch {
                 name: read_name(&row.name)?,
@@ -372,8 +377,13 @@ fn unknown(what: &str, word: &str) -> JournalError {
 }
 
 fn write(row: &impl Serialize) -> Result<String, JournalError> {
-    serde_json::to_string(row)
-        .map_err(|error| JournalError::new(ErrorKind::Other, format!("state cannot be stored: {error}")))
+    let mut text = Vec::with_capacity(STATE_BYTES);
+    serde_json::to_writer(&mut text, row).map_err(unstorable)?;
+    String::from_utf8(text).map_err(unstorable)
+}
+
+fn unstorable(error: impl Display) -> JournalError {
+    JournalError::new(ErrorKind::Other, format!("state cannot be stored: {error}"))
 }
 
 fn read<T: DeserializeOwned>(text: &str) -> Result<T, JournalError> {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -14,7 +15,7 @@ use super::time::Timestamp;
 /// It matches `[a-z0-9][a-z0-9._:-]{0,191}` without `..`, so that it is safe as a file name, as an
 /// argument after `--` and in every repository we speak to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SnapshotName(Box<str>);
+pub struct SnapshotName(Arc<str>);
 
 /// Why a text is not a snapshot's name. Completes "failed to accept the snapshot name …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +31,7 @@ impl SnapshotName {
         let mut bytes = name.bytes();
         let first = bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         let rest = bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._:-".contains(&b));
-        if first && rest && name.len() <= SnapshotName::LENGTH_MAX && !name.contains("..") {
+        if first && rest && name.len() <= SnapshotName::LENGTH_MAX && !has_two_dots(name) {
             Ok(SnapshotName(name.into()))
         } else {
             Err(BadSnapshotName)
@@ -63,6 +64,11 @@ impl fmt::Display for SnapshotName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// As `contains("..")` says, which makes a machine for searching first.
+fn has_two_dots(name: &str) -> bool {
+    name.as_bytes().windows(2).any(|pair| pair == b"..")
 }
 
 /// Returns eight characters of a–z0–9 made from the first bytes of a digest.

@@ -12,6 +12,8 @@
 //! that was loaded and a state that was lived are the same thing: an answer that will never come,
 //! because a process ended, is [`Answer::Lost`] in both.
 
+use std::sync::Arc;
+
 use super::plan::{Plan, Target};
 use super::policy::Revision;
 use super::retry;
@@ -100,7 +102,7 @@ pub enum Phase<S> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run<S> {
     /// Its identity in the journal.
-    pub id: Box<str>,
+    pub id: Arc<str>,
     /// What started it.
     pub trigger: Trigger,
     /// When it began; the time limit counts from here.
@@ -433,7 +435,7 @@ pub const POLL_MS: i64 = 10_000;
 
 impl<S: Step> Run<S> {
     /// Returns a run that has just begun with `step`.
-    pub fn begin(id: &str, trigger: Trigger, revision: Revision, step: S, now: Moment) -> Run<S> {
+    pub fn begin(id: impl Into<Arc<str>>, trigger: Trigger, revision: Revision, step: S, now: Moment) -> Run<S> {
         let attempts = u32::from(step.spends_attempt());
         let wait = Wait::none(now);
         Run { id: id.into(), trigger, began: now, revision, step, attempts, failures: 0, trouble: None, wait }
