@@ -40,7 +40,7 @@ use tokio::sync::oneshot;
 
 use crate::journal::change::{Audit, Change, LoadedPolicy, RunRecord};
 use crate::journal::record::OperationRecord;
-use crate::journal::{ErrorKind, Journal, JournalError};
+use crate::journal::{CHANGES_MANY, ErrorKind, Journal, JournalError};
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
 use crate::lifecycle::policy::Revision;
@@ -124,13 +124,12 @@ struct Tidying {
 }
 
 impl Tidying {
-    /// With fewer changes the log is short, and nobody will have to wait.
-    const CHANGES_MIN: usize = 256;
     const QUIET_MS: i64 = 5_000;
 
     fn note(&mut self, changes: usize, now: Moment) {
         self.changes += changes;
-        if self.changes >= Tidying::CHANGES_MIN {
+        // With fewer changes the log is short, and nobody will have to wait.
+        if self.changes >= CHANGES_MANY {
             self.due_at = Some(now.uptime + Tidying::QUIET_MS);
         }
     }

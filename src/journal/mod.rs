@@ -54,6 +54,9 @@ pub use error::{ErrorKind, JournalError, OpenError};
 pub use lock::Lock;
 pub use reader::{AuditQuery, HistoryQuery, OperationQuery, Reader};
 
+/// After a commit of so many changes a quiet moment is to be used for [`Journal::checkpoint`].
+pub const CHANGES_MANY: usize = 256;
+
 /// The journal's file in a state directory.
 pub const FILE: &str = "journal.db";
 
@@ -133,6 +136,9 @@ impl Journal {
     /// Fails with [`ErrorKind::Conflict`] when a version or the epoch is not the one this process
     /// left, and with [`ErrorKind::Taken`] when a trigger has run before.
     pub fn commit(&mut self, changes: &[Change]) -> Result<(), JournalError> {
+        if changes.len() >= CHANGES_MANY {
+            open::cache_large(&self.connection)?;
+        }
         self.whole(|connection| sqlite::apply(connection, changes))
     }
 
@@ -224,7 +230,8 @@ impl Journal {
         // What a reader is looking at stays; the next quiet time will do. The log keeps its length, for
         // writing into a file is cheaper than growing it.
         self.end_look()?;
-        Ok(self.connection.query_row("pragma wal_checkpoint(passive)", [], |_| Ok(()))?)
+        self.connection.query_row("pragma wal_checkpoint(passive)", [], |_| Ok(()))?;
+        open::cache_usual(&self.connection)
     }
 
     /// Gives the reserve back to the disk, so that runs under way can still settle, and tells

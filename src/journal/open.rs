@@ -28,12 +28,17 @@ const FREE_BYTES_MIN: u64 = 16 << 20;
 /// Pages kept in memory by each connection: the upper levels of every index fit. What is below them
 /// the system has in memory anyway.
 const CACHE_KIB: i64 = 512;
+/// The same until the next quiet moment, once a commit has been large: a page that does not fit is put
+/// into the log before its time, read again and written again. A thousand beginnings take about 1,200 KiB.
+const CACHE_LARGE_KIB: i64 = 4 << 10;
 /// Another program that holds the journal for longer than this is an error.
 const BUSY_MAX_MS: u32 = 5_000;
 /// The log is cut to this after it was larger.
 const LOG_BYTES_MAX: i64 = 16 << 20;
-/// Pages in the log before it is written back: about 4 MB.
-const CHECKPOINT_PAGES: i64 = 1_000;
+/// Pages in the log before it is written back: as many as the log keeps when it is cut. Mostly a quiet
+/// moment comes first; a thousand beginnings and all that follows from them take a thousand pages and more,
+/// and none of them should wait for the file itself.
+const CHECKPOINT_PAGES: i64 = 3_500;
 /// More than there are statements, so that none is prepared twice.
 const STATEMENTS_MAX: usize = 128;
 
@@ -174,8 +179,17 @@ fn settle_in(connection: &Connection) -> Result<(), JournalError> {
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "temp_store", "memory")?;
-    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    Ok(())
+    cache_usual(connection)
+}
+
+/// Keeps few pages in memory, and gives back what there is beyond them.
+pub(super) fn cache_usual(connection: &Connection) -> Result<(), JournalError> {
+    Ok(connection.pragma_update(None, "cache_size", -CACHE_KIB)?)
+}
+
+/// Lets the pages of a large commit stay in memory until [`cache_usual`].
+pub(super) fn cache_large(connection: &Connection) -> Result<(), JournalError> {
+    Ok(connection.pragma_update(None, "cache_size", -CACHE_LARGE_KIB)?)
 }
 
 /// Counts this opening, and makes the identity at the first. Returns the epoch.
