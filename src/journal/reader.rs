@@ -76,13 +76,19 @@ impl Reader {
         let policies = self.policies()?;
         let total = policies.len();
         let asked = matching(policies, &query.policies);
-        if asked.len() == total {
-            self.history_of_all(query.kind, |_| true, limit)
+        let mut records = if asked.len() == total {
+            self.history_of_all(query.kind, |_| true, limit)?
         } else if asked.len() <= POLICIES_ASKED_MAX {
-            self.history_of_each(&asked, query.kind, limit)
+            self.history_of_each(&asked, query.kind, limit)?
         } else {
-            self.history_of_all(query.kind, |policy_uid| asked.contains(policy_uid), limit)
+            self.history_of_all(query.kind, |policy_uid| asked.contains(policy_uid), limit)?
+        };
+        // What began at one instant lies as is best for the journal, which says nothing to people: it is told
+        // as if it had begun in the order of names.
+        for instant in records.chunk_by_mut(|one, next| one.began_at == next.began_at) {
+            instant.sort_by(|one, next| next.policy.cmp(&one.policy));
         }
+        Ok(records)
     }
 
     fn history_of_all(
@@ -113,9 +119,16 @@ impl Reader {
         kind: Option<Kind>,
         limit: usize,
     ) -> Result<Vec<RunRecord>, JournalError> {
+        // Those under way are few, and in no index by policy.
         let sql = format!(
             "select {RUN_COLUMNS}, r.number from runs r join policies p on p.policy_uid = r.policy_uid
-                where r.policy_uid = ?1 and r.kind = ?2 order by r.trigger_at desc limit ?3"
+                where r.number in (
+                    select number from (select number from runs
+                        where policy_uid = ?1 and kind = ?2 and ended_at is not null
+                        order by trigger_at desc limit ?3)
+                    union all
+                    select number from runs indexed by runs_under_way
+                        where ended_at is null and policy_uid = ?1 and kind = ?2)"
         );
         let kinds = kind.map_or(Kind::ALL.to_vec(), |kind| vec![kind]);
         let mut numbered = Vec::new();

@@ -20,10 +20,18 @@ use crate::lifecycle::policy::Switch;
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::{Kind, Outcome};
 
-/// Makes all changes, in their order. What fails, fails the whole commit.
+/// Makes all changes: beginnings first and as their rows lie, so that of many due at once each page is
+/// written once, then the others in their order. What fails, fails the whole commit.
 pub(super) fn apply(connection: &Connection, changes: &[Change]) -> Result<(), JournalError> {
     let mut latest = BTreeMap::new();
     let mut often = Often { begin: connection.prepare_cached(BEGIN)?, save: connection.prepare_cached(SAVE)? };
+    let mut begun: Vec<&Begun> = changes.iter().filter_map(Change::begun).collect();
+    begun.sort_by_key(|begun| (&begun.policy_uid, begun.kind));
+    for begun in begun {
+        let number = begin(connection, &mut often.begin, begun)?;
+        latest.entry((Cow::Borrowed(&*begun.policy_uid), begun.kind)).or_insert_with(Latest::default).run =
+            Some(number);
+    }
     for change in changes {
         apply_one(connection, change, &mut often, &mut latest)?;
     }
@@ -119,11 +127,8 @@ fn apply_one<'a>(
             let latest = latest.remove(&(Cow::Borrowed(&**policy_uid), state.kind())).unwrap_or_default();
             save(&mut often.save, policy_uid, *version, state, *seen, latest)
         }
-        Change::Begin(begun) => {
-            let number = begin(connection, &mut often.begin, begun)?;
-            latest.entry((Cow::Borrowed(&begun.policy_uid), begun.kind)).or_default().run = Some(number);
-            Ok(())
-        }
+        // Before all others.
+        Change::Begin(_) => Ok(()),
         Change::Settle(settled) => {
             if let Some((number, policy_uid, kind)) = settle(connection, settled)? {
                 latest.entry((policy_uid.into(), kind)).or_default().good = Some(number);

@@ -70,7 +70,8 @@ fn forget_policies(connection: &Connection, before: Timestamp, limit: u32) -> Re
     let sql = "select p.policy_uid from policies p
         where p.retired_at < ?1
             and not exists (select 1 from workflows w where w.policy_uid = p.policy_uid and w.phase <> 'waiting')
-            and not exists (select 1 from runs r where r.policy_uid = p.policy_uid)
+            and not exists (select 1 from runs r
+                where r.policy_uid = p.policy_uid and r.ended_at is not null)
             and not exists (select 1 from plans a where a.policy_uid = p.policy_uid)
             and not exists (select 1 from skips s where s.policy_uid = p.policy_uid)
         order by p.retired_at limit ?2";

@@ -55,6 +55,8 @@ contract!(
     a_commit_is_whole_or_nothing,
     a_version_that_is_gone_fails_the_commit,
     a_trigger_runs_once,
+    a_trigger_is_consumed_by_its_own_run,
+    a_run_belongs_to_a_policy_that_is_known,
     a_settled_run_cannot_settle_again,
     the_latest_runs_come_back_with_their_policy,
     the_latest_runs_come_back_whatever_was_saved_beside_them,
@@ -172,6 +174,27 @@ fn a_trigger_runs_once(open: Open) {
     // After the run has settled and been trimmed for as long as it is the latest, too.
     commit(&mut opened, &[settle("r5", 13, Outcome::Succeeded)]);
     assert_eq!(refusal(&mut opened, &[begin("r6", "u", 11)]), ErrorKind::Taken);
+}
+
+fn a_trigger_is_consumed_by_its_own_run(open: Open) {
+    let mut opened = open();
+    assert!(!opened.journal.is_consumed("u", Kind::Creation, at(10)).expect("asked"));
+    commit(&mut opened, &[adopt("u", "db"), adopt("v", "web"), begin("r1", "v", 30), begin("r2", "u", 10)]);
+    let mut consumed =
+        |policy_uid, kind, millis| opened.journal.is_consumed(policy_uid, kind, at(millis)).expect("asked");
+    assert!(consumed("u", Kind::Creation, 10) && consumed("v", Kind::Creation, 30));
+    // Before, between and after the triggers of all.
+    for millis in [9, 20, 30, 31] {
+        assert!(!consumed("u", Kind::Creation, millis), "{millis}");
+    }
+    assert!(!consumed("u", Kind::Deletion, 10) && !consumed("v", Kind::Creation, 10));
+}
+
+fn a_run_belongs_to_a_policy_that_is_known(open: Open) {
+    let mut opened = open();
+    commit(&mut opened, &[adopt("u", "db")]);
+    assert_eq!(refusal(&mut opened, &[begin("r1", "nobody", 10)]), ErrorKind::Conflict);
+    commit(&mut opened, &[begin("r1", "u", 10)]);
 }
 
 fn a_settled_run_cannot_settle_again(open: Open) {
