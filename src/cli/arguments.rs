@@ -3,6 +3,7 @@
 mod keys;
 mod single;
 mod sm;
+mod tokens;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use keys::KeyCommand;
 pub use single::{AdoptArguments, ExpireArguments, HoldAddArguments, HoldCommand};
 pub use sm::ImportArguments;
+pub use tokens::{RoleWord, TokenAddArguments, TokenCommand};
 
 /// Shown below every help.
 const EXIT_CODES: &str = "\
@@ -214,6 +216,13 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: JournalCommand,
+    },
+
+    /// Make, list and remove the tokens that let callers in over the network
+    Token {
+        /// What to do.
+        #[command(subcommand)]
+        command: TokenCommand,
     },
 
     /// Show, add, replace and remove the keys of a repository, and print its recovery sheet

@@ -72,6 +72,11 @@ impl Client {
         self.request(Method::POST, path, key, body, LOOK_TIME_MAX)
     }
 
+    /// Has something removed.
+    pub fn delete(&self, path: &str) -> Result<Answer, Failure> {
+        self.request(Method::DELETE, path, None, Vec::new(), ANSWER_TIME_MAX)
+    }
+
     /// Waits a moment before asking again.
     pub fn pause(&self, span: Duration) {
         // Inside, where the runtime's clock is.

@@ -30,6 +30,7 @@ mod single;
 mod snapshots;
 pub mod table;
 pub mod times;
+mod token;
 mod upkeep;
 
 use std::io::{IsTerminal, Write};
@@ -114,6 +115,7 @@ fn dispatch(arguments: Arguments, out: &mut Out<'_>) -> Result<Exit, Failure> {
         Command::Operations { names, what, limit } => upkeep::operations(&client()?, &names, what, limit, out),
         Command::Journal { command } => journal::journal(&choice, client, command, out),
         Command::Key { command } => key::key(&choice, command, out),
+        Command::Token { command } => token::token(&client()?, command, out),
         Command::Driver { command: DriverCommand::Test(order) } => driver::test(order, out),
         Command::Driver { command: DriverCommand::Files } => {
             Err(Failure::new(Exit::Usage, "a worker is a process of its own"))

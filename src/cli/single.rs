@@ -20,7 +20,7 @@ pub fn hold(client: &Client, command: HoldCommand, out: &mut Out<'_>) -> Result<
     match command {
         HoldCommand::Add(arguments) => {
             let HoldAddArguments { snapshot, until, reason, compliance, repository: repositories } = arguments;
-            let until = until.map(|until| instant(&until, out)).transpose()?;
+            let until = until.map(|until| instant("--until", &until, out)).transpose()?;
             let order = HoldOrderBody { snapshot, until, compliance, reason, repositories };
             follow(client, client.post("/v1/holds", None, written(&order)?)?, out)
         }
@@ -177,9 +177,9 @@ fn troubles(body: &SingleBody, out: &mut Out<'_>) {
 }
 
 /// Reads a day, a point in time or a span from now, in milliseconds since 1970.
-fn instant(text: &str, out: &Out<'_>) -> Result<i64, Failure> {
+pub fn instant(option: &str, text: &str, out: &Out<'_>) -> Result<i64, Failure> {
     out.times.read(text).map_err(|_| {
-        Failure::new(Exit::Usage, format!("failed to understand --until {}", safe(text)))
+        Failure::new(Exit::Usage, format!("failed to understand {option} {}", safe(text)))
             .hint("write a day (2027-01-31), a point in time (2027-01-31T12:00:00Z) or a span (90d)")
     })
 }

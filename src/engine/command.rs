@@ -52,6 +52,9 @@ impl Engine {
             What::Note { what, subject, detail, gone_of } => {
                 Ok(self.write_note(&who, what, &subject, detail, gone_of.as_deref(), now))
             }
+            What::AddToken(order) => self.add_token(&who, order, now),
+            What::RemoveToken { name } => self.remove_token(&who, &name, now),
+            What::UseToken { id } => Ok(self.use_token(&id, now)),
             What::BeginOperation { kind, subject } => self.begin_operation(&who, kind, &subject, now),
             What::EndOperation { number, result } => Ok(self.end_operation(number, result, now)),
         };

@@ -12,11 +12,12 @@ use tokio::sync::oneshot;
 use crate::drivers::{Driver, Order, Progress};
 use crate::journal::change::Notice;
 pub use crate::journal::change::{Recalled, Reply, RequestKey};
-pub use crate::journal::record::{HoldRecord, OperationKind, OperationRecord};
+pub use crate::journal::record::{HoldRecord, OperationKind, OperationRecord, TokenRecord};
 use crate::lifecycle::estate::Estate;
 use crate::lifecycle::hold::{HoldOrder, Holds};
 use crate::lifecycle::plan::{Grounds, Sight};
 use crate::lifecycle::retention::Owner;
+use crate::lifecycle::role::Role;
 use crate::lifecycle::snapshot::Snapshot;
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::{Answer, Kind, Request};
@@ -185,6 +186,18 @@ pub enum What {
         /// The uid of the policy that has one snapshot less by it.
         gone_of: Option<String>,
     },
+    /// Let whoever has a token in.
+    AddToken(TokenOrder),
+    /// Let nobody in by a token any more.
+    RemoveToken {
+        /// The token's name.
+        name: String,
+    },
+    /// Write down that a token was used.
+    UseToken {
+        /// Its id.
+        id: Box<str>,
+    },
     /// Write down that work of hours is about to begin, away from the engine.
     BeginOperation {
         /// What.
@@ -199,6 +212,21 @@ pub enum What {
         /// What came of it, in a sentence: it went well, or why it did not.
         result: Result<String, String>,
     },
+}
+
+/// A token that somebody is to have. The engine learns its hash, never the token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenOrder {
+    /// The part of it by which it is looked up.
+    pub id: Box<str>,
+    /// What people call it.
+    pub name: Box<str>,
+    /// What its bearer may do.
+    pub role: Role,
+    /// SHA-256 of the whole token.
+    pub hash: [u8; 32],
+    /// When it ends; `None` when it is removed.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// What was done.
@@ -229,6 +257,8 @@ pub enum Done {
     Books(Box<Books>),
     /// It is held; so it is in the journal.
     Held(Box<HoldRecord>),
+    /// Its bearer is let in; so it is in the journal.
+    Token(Box<TokenRecord>),
     /// An operation may begin, or is over; so it is in the journal.
     Operation(Box<OperationRecord>),
 }
@@ -361,6 +391,9 @@ pub enum Refusal {
     /// There is no such repository.
     #[error("there is no repository `{0}`")]
     UnknownRepository(String),
+    /// There is no such token.
+    #[error("there is no token `{0}`")]
+    UnknownToken(String),
     /// There is no such plan, or none that waits for an answer.
     #[error("plan {plan} waits for no answer: {why}")]
     NoPlan {

@@ -29,6 +29,7 @@ mod reconcile;
 mod restrict;
 pub mod run;
 mod stepped;
+pub mod tokens;
 pub mod tracked;
 pub mod view;
 
@@ -39,7 +40,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::journal::change::{Audit, Change, LoadedPolicy, RunRecord};
-use crate::journal::record::OperationRecord;
+use crate::journal::record::{OperationRecord, TokenRecord};
 use crate::journal::{CHANGES_MANY, ErrorKind, Journal, JournalError};
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
@@ -96,6 +97,8 @@ pub struct Engine {
     deletions: BTreeMap<Arc<str>, VecDeque<Moment>>,
     /// What people want kept (G13).
     held: Held,
+    /// What lets callers in who come over the network, by id.
+    tokens: BTreeMap<Box<str>, TokenRecord>,
     trim_before: Option<Timestamp>,
     tidying: Tidying,
     edits: Edits,
@@ -193,6 +196,7 @@ impl Engine {
             clock: Clock::new(loaded.clock, now, synchronised, loaded.latest_at),
             deletions: BTreeMap::new(),
             held: Held::new(loaded.holds),
+            tokens: loaded.tokens.into_iter().map(|token| (token.id.clone(), token)).collect(),
             trim_before: None,
             tidying: Tidying::default(),
             edits: Edits::new(loaded.next_seq_no, loaded.primary_term),
@@ -224,6 +228,7 @@ impl Engine {
         engine.recount_deletions(now)?;
         engine.view.set_holds(engine.held.shown());
         engine.view.set_primary_term(loaded.primary_term);
+        engine.show_tokens();
         engine.end_interrupted_operations(now);
         engine.measure_room(now);
         engine.show_restrictions();

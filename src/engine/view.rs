@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use wildmatch::WildMatch;
 
-use crate::journal::record::{HoldRecord, OperationRecord};
+use crate::journal::record::{HoldRecord, OperationRecord, TokenRecord};
 use crate::lifecycle::schedule::Schedule;
 use crate::lifecycle::time::{Moment, Timestamp};
 use crate::roster::{Problem, Roster};
@@ -39,7 +39,11 @@ struct Shown {
     notices_waiting: u64,
     holds: Arc<[HoldRecord]>,
     primary_term: u64,
+    tokens: Tokens,
 }
+
+/// Tokens that were not removed, by id.
+pub type Tokens = Arc<BTreeMap<Box<str>, TokenRecord>>;
 
 /// When a housekeeping job last ran, and what went wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -242,6 +246,16 @@ impl View {
 
     pub(super) fn set_primary_term(&self, primary_term: u64) {
         self.write().primary_term = primary_term;
+    }
+
+    /// Returns the tokens that were not removed, also those that have expired, by id.
+    pub fn tokens(&self) -> Tokens {
+        self.read().tokens.clone()
+    }
+
+    /// Shows which tokens there are.
+    pub fn set_tokens(&self, tokens: Tokens) {
+        self.write().tokens = tokens;
     }
 
     pub(super) fn set_notices_waiting(&self, count: u64) {

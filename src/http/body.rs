@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 mod deletions;
 mod foresight;
 mod single;
+mod tokens;
 mod upkeep;
 
 pub use deletions::{ClockBody, DeletionBody, DeletionShownBody, DeletionsBody};
@@ -21,6 +22,7 @@ pub use single::{
     ChangeOrderBody, HoldBody, HoldOrderBody, HoldsBody, NamedBody, PreviewOrderBody, ReleaseOrderBody, SingleBody,
     SingleSnapshotBody,
 };
+pub use tokens::{TokenBody, TokenMadeBody, TokenOrderBody, TokensBody};
 pub use upkeep::{
     AmountBody, MaintainedBody, OperationBody, OperationsBody, RepositoryBody, VerifiedBody, VerifyOrder,
 };

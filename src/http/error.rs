@@ -132,6 +132,9 @@ impl From<Refusal> for ApiError {
         match refusal {
             Refusal::Unknown(_) => ApiError::not_found("unknown_policy", detail),
             Refusal::UnknownRepository(_) => ApiError::not_found("unknown_repository", detail),
+            Refusal::UnknownToken(_) => {
+                ApiError::not_found("unknown_token", detail).hint("`snapkeep token list` shows those there are")
+            }
             Refusal::NoWorkflow { .. } => ApiError::new(StatusCode::CONFLICT, "no_workflow", detail),
             Refusal::Running { .. } => ApiError::new(StatusCode::CONFLICT, "already_running", detail)
                 .hint("explain shows how far it is; its run settles within its time limit"),

@@ -27,6 +27,8 @@ mod shape;
 mod single;
 mod sm;
 mod socket;
+mod token;
+mod tokens;
 mod upkeep;
 
 use std::fmt;

@@ -13,7 +13,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::lifecycle::role::Role;
 
-use super::{Shared, control, deletions, explain, foresee, health, look, openapi, records, single, sm, upkeep};
+use super::{Shared, control, deletions, explain, foresee, health, look, openapi, records, single, sm, tokens, upkeep};
 
 /// How long an answer may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +134,9 @@ pub fn routes() -> Vec<Route> {
             "Makes this machine the one the journal belongs to.",
             control::accept_machine,
         ),
+        get(Admin, Quick, "/v1/tokens", "Lists the tokens of callers, without the tokens.", tokens::tokens),
+        post(Admin, Quick, "/v1/tokens", "Makes a token for a caller and shows it once.", tokens::add),
+        delete(Admin, Quick, "/v1/tokens/{name}", "Lets nobody in by a token any more.", tokens::remove),
     ];
     routes.extend(opensearch());
     routes
@@ -171,14 +174,6 @@ where
     Route { method: Method::PUT, path, role, pace, about, handler: on(MethodFilter::PUT, handler) }
 }
 
-fn delete<H, T>(role: Role, pace: Pace, path: &'static str, about: &'static str, handler: H) -> Route
-where
-    H: Handler<T, Arc<Shared>>,
-    T: 'static,
-{
-    Route { method: Method::DELETE, path, role, pace, about, handler: on(MethodFilter::DELETE, handler) }
-}
-
 fn get<H, T>(role: Role, pace: Pace, path: &'static str, about: &'static str, handler: H) -> Route
 where
     H: Handler<T, Arc<Shared>>,
@@ -193,6 +188,14 @@ where
     T: 'static,
 {
     Route { method: Method::POST, path, role, pace, about, handler: on(MethodFilter::POST, handler) }
+}
+
+fn delete<H, T>(role: Role, pace: Pace, path: &'static str, about: &'static str, handler: H) -> Route
+where
+    H: Handler<T, Arc<Shared>>,
+    T: 'static,
+{
+    Route { method: Method::DELETE, path, role, pace, about, handler: on(MethodFilter::DELETE, handler) }
 }
 
 #[cfg(test)]
@@ -219,7 +222,8 @@ mod tests {
         };
         assert_eq!(role(Method::GET, "/v1/explain"), Role::Viewer);
         assert_eq!(role(Method::POST, "/v1/policies/{name}/run"), Role::Operator);
-        for path in ["/v1/expire", "/v1/adopt", "/v1/holds/remove", "/v1/journal/accept-machine"] {
+        assert_eq!(role(Method::DELETE, "/v1/tokens/{name}"), Role::Admin);
+        for path in ["/v1/tokens", "/v1/expire", "/v1/adopt", "/v1/holds/remove", "/v1/journal/accept-machine"] {
             assert_eq!(role(Method::POST, path), Role::Admin, "{path}");
         }
         for Route { method, path, role, .. } in routes() {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::record::{HoldRecord, OperationEnd, OperationRecord};
+use super::record::{HoldRecord, OperationEnd, OperationRecord, TokenRecord};
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
 use crate::lifecycle::plan::{Approval, Braked, Guard, Plan, Target};
@@ -155,6 +155,22 @@ pub enum Change {
         repository: Arc<str>,
         /// The snapshot's name.
         snapshot: Box<str>,
+    },
+    /// A token lets its bearer in from here on; no living token has its id or its name.
+    AddToken(TokenRecord),
+    /// A token lets nobody in any more.
+    RemoveToken {
+        /// Which.
+        id: Box<str>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A token was used.
+    UseToken {
+        /// Which.
+        id: Box<str>,
+        /// When.
+        at: Timestamp,
     },
     /// Work of hours begins that is no policy's run; nothing was asked of the outside before this. The
     /// record has no end yet.
@@ -534,6 +550,8 @@ pub struct Loaded {
     pub latest_operation: u64,
     /// What people want kept, also what is over.
     pub holds: Vec<HoldRecord>,
+    /// Tokens that were not removed, by id.
+    pub tokens: Vec<TokenRecord>,
     /// Operations that have not ended: a process that ended cut them off.
     pub operations: Vec<OperationRecord>,
     /// The latest maintenance of each repository, and the latest that came to an end by itself, in order.

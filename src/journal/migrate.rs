@@ -22,6 +22,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { number: 5, sql: include_str!("../../migrations/sqlite/0005_holds.sql") },
     Migration { number: 6, sql: include_str!("../../migrations/sqlite/0006_api.sql") },
     Migration { number: 7, sql: include_str!("../../migrations/sqlite/0007_triggers_in_order_of_time.sql") },
+    Migration { number: 8, sql: include_str!("../../migrations/sqlite/0008_tokens.sql") },
 ];
 
 /// Marks a file as a journal of ours: `SNPK`.

@@ -33,6 +33,7 @@ mod reader;
 pub mod record;
 mod rows;
 mod sqlite;
+mod tokens;
 mod trim;
 
 use std::collections::BTreeMap;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::change::{DocumentKind, Notice};
 use crate::lifecycle::hold::Hold;
+use crate::lifecycle::role::Role;
 use crate::lifecycle::time::Timestamp;
 
 /// A notice and what became of it.
@@ -120,6 +121,34 @@ pub struct HoldRecord {
     pub hold: Hold,
     /// Who wanted it.
     pub who: Box<str>,
+}
+
+/// What lets a caller in who comes over the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRecord {
+    /// The part of it by which it is looked up. No secret.
+    pub id: Box<str>,
+    /// What people call it; no other living token is called so.
+    pub name: Box<str>,
+    /// What its bearer may do.
+    pub role: Role,
+    /// SHA-256 of the whole token. That suffices: a token is 256 random bits, not a password.
+    pub hash: [u8; 32],
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Who made it.
+    pub created_by: Box<str>,
+    /// When it ends; `None` when it is removed.
+    pub expires_at: Option<Timestamp>,
+    /// When it was used last, to a minute.
+    pub last_used_at: Option<Timestamp>,
+}
+
+impl TokenRecord {
+    /// Whether it lets nobody in any more.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
 }
 
 /// Work that is no policy's run.

@@ -15,7 +15,7 @@ use super::change::{
 };
 use super::error::{ErrorKind, JournalError};
 use super::rows::{self, StateRow};
-use super::{edits, holds, load, operations, plans};
+use super::{edits, holds, load, operations, plans, tokens};
 use crate::lifecycle::policy::Switch;
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::{Kind, Outcome};
@@ -177,6 +177,9 @@ fn apply_one<'a>(
         }
         Change::Hold(record) => holds::write(connection, record),
         Change::Release { repository, snapshot } => holds::remove(connection, repository, snapshot),
+        Change::AddToken(record) => tokens::write(connection, record),
+        Change::RemoveToken { id, at } => tokens::remove(connection, id, *at),
+        Change::UseToken { id, at } => tokens::used(connection, id, *at),
         Change::BeginOperation(operation) => operations::begin(connection, operation),
         Change::EndOperation { number, end } => operations::end(connection, *number, end),
         Change::Chore { job, at, trouble } => {

@@ -24,6 +24,8 @@ pub(super) fn trim(connection: &Connection, before: Timestamp, limit: u32) -> Re
         "delete from audit where number in
             (select number from audit where at < ?1 and number < (select max(number) from audit)
                 order by at limit ?2)",
+        "delete from tokens where id in
+            (select id from tokens where removed_at < ?1 order by removed_at limit ?2)",
         // The latest maintenance of each repository stays, and the latest that came to an end by itself: it
         // says how the repository is.
         "delete from operations where number in

@@ -69,6 +69,7 @@ fn every_command_and_argument_says_what_it_is_for() {
               operations  Show what maintenance, verification, holds, adoption and expiry came to, and what of
                           it goes on, newest first
               journal     Check, copy and restore the daemon's journal
+              token       Make, list and remove the tokens that let callers in over the network
               key         Show, add, replace and remove the keys of a repository, and print its recovery sheet
               driver      Test a program that speaks the driver protocol
 
@@ -111,6 +112,8 @@ fn wrong_usage_is_refused_before_anything_is_done() {
         &["policy", "import", "a", "--password-file", "b"],
         &["policy", "import", "a", "--user", "b", "--token-file", "c"],
         &["quickstart"],
+        &["token", "add", "a"],
+        &["token", "add", "a", "--role", "owner"],
         &["key", "rotate"],
         &["key", "add", "a"],
         &["key", "remove", "a"],

@@ -9,13 +9,16 @@ use snapkeep::journal::change::{
     Adoption, Audit, Begun, Change, Delivered, Delivery, DocumentKind, LoadedPolicy, Notice, RunRecord, Settled, Skip,
     SkipReason, State,
 };
-use snapkeep::journal::record::{Document, HoldRecord, OperationEnd, OperationKind, OperationOutcome, OperationRecord};
+use snapkeep::journal::record::{
+    Document, HoldRecord, OperationEnd, OperationKind, OperationOutcome, OperationRecord, TokenRecord,
+};
 use snapkeep::journal::{ErrorKind, Journal};
 use snapkeep::lifecycle::creation::Creation;
 use snapkeep::lifecycle::deletion::Deletion;
 use snapkeep::lifecycle::hold::Hold;
 use snapkeep::lifecycle::plan::Target;
 use snapkeep::lifecycle::policy::{Revision, Switch};
+use snapkeep::lifecycle::role::Role;
 use snapkeep::lifecycle::snapshot::SnapshotName;
 use snapkeep::lifecycle::time::{Moment, Timestamp, Wait};
 use snapkeep::lifecycle::workflow::{
@@ -52,6 +55,7 @@ contract!(
     a_new_journal_promises_nothing,
     any_state_comes_back_as_it_went_in,
     what_is_held_comes_back_until_it_is_released,
+    a_token_comes_back_until_it_is_removed,
     a_commit_is_whole_or_nothing,
     a_version_that_is_gone_fails_the_commit,
     a_trigger_runs_once,
@@ -436,6 +440,41 @@ fn what_is_held_comes_back_until_it_is_released(open: Open) {
     // However long ago all of it was: who is to decide what holds no more is the engine, by a clock it believes.
     opened.journal.trim(at(i64::MAX), 1_000).expect("trimmed");
     assert_eq!(held(&mut opened), [second, other]);
+}
+
+fn a_token_comes_back_until_it_is_removed(open: Open) {
+    let mut opened = open();
+    let token = |id: &str, name: &str, role: Role, expires: Option<i64>| TokenRecord {
+        id: id.into(),
+        name: name.into(),
+        role,
+        hash: [7; 32],
+        created_at: at(5),
+        created_by: "uid:0".into(),
+        expires_at: expires.map(at),
+        last_used_at: None,
+    };
+    let (first, second) = (token("1", "grafana", Role::Viewer, None), token("2", "deploy", Role::Admin, Some(10)));
+    commit(&mut opened, &[second.clone(), first.clone()].map(Change::AddToken));
+    let living = |opened: &mut Opened| opened.journal.load().expect("loaded").tokens;
+    assert_eq!(living(&mut opened), [first.clone(), second.clone()]);
+    for taken in [token("1", "other", Role::Viewer, None), token("3", "deploy", Role::Viewer, None)] {
+        assert_eq!(refusal(&mut opened, &[Change::AddToken(taken)]), ErrorKind::Taken);
+    }
+    commit(&mut opened, &[Change::UseToken { id: "1".into(), at: at(8) }]);
+    let used = TokenRecord { last_used_at: Some(at(8)), ..first };
+    assert_eq!(living(&mut opened), [used.clone(), second]);
+    let remove = || [Change::RemoveToken { id: "2".into(), at: at(9) }];
+    commit(&mut opened, &remove());
+    assert_eq!(refusal(&mut opened, &remove()), ErrorKind::Conflict);
+    assert_eq!(refusal(&mut opened, &[Change::UseToken { id: "2".into(), at: at(9) }]), ErrorKind::Conflict);
+    // Its name is free again, its id never.
+    let again = token("4", "deploy", Role::Operator, None);
+    commit(&mut opened, &[Change::AddToken(again.clone())]);
+    assert_eq!(living(&mut opened), [used.clone(), again.clone()]);
+    // Only what was removed is history.
+    assert_eq!(opened.journal.trim(at(99), 1_000).expect("trimmed"), 1);
+    assert_eq!(living(&mut opened), [used, again]);
 }
 
 fn operation(number: u64, kind: OperationKind, subject: &str, began: i64) -> Change {

@@ -173,18 +173,18 @@ fn every_opening_finds_what_was_left_and_raises_the_epoch() {
         journal.commit(&[adopt(&format!("u{epoch}"))]).expect("committed");
     }
     let number = |name: &str| raw(&directory).pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    assert_eq!(number("user_version"), Ok(7));
+    assert_eq!(number("user_version"), Ok(8));
     assert_eq!(number("application_id"), Ok(0x534e_504b));
 }
 
 #[test]
 fn a_newer_schema_is_refused_and_left_alone() {
     let directory = filled(3);
-    raw(&directory).pragma_update(None, "user_version", 8).expect("set");
+    raw(&directory).pragma_update(None, "user_version", 9).expect("set");
     let before = fs::read(directory.path().join(FILE)).expect("read");
     let error = refused(&directory);
-    assert!(matches!(error, OpenError::Newer { found: 7, known: 6 }), "{error:?}");
-    assert_eq!(error.to_string(), "journal has schema 8, and this snapkeep knows none above 7");
+    assert!(matches!(error, OpenError::Newer { found: 9, known: 8 }), "{error:?}");
+    assert_eq!(error.to_string(), "journal has schema 9, and this snapkeep knows none above 8");
     assert!(matches!(Reader::open(directory.path()), Err(OpenError::Newer { .. })));
     assert_eq!(fs::read(directory.path().join(FILE)).expect("read"), before);
 }

@@ -13,6 +13,7 @@ mod notices;
 mod repositories;
 mod restrictions;
 mod shown;
+mod tokens;
 mod triggers;
 
 use snapkeep::engine::event::What;
