@@ -92,7 +92,7 @@ impl Engine {
         }
         let at = self.believed(now);
         let known = self.held.in_repository(&repository, &self.roster).on(snapshot, at);
-        let hold = Hold::made(known.as_ref(), order, at).map_err(not_allowed)?;
+        let hold = Hold::made(known.as_ref(), order, at, self.clock.trust.reached).map_err(not_allowed)?;
         let own = |key: &str| snapshot.labels.get(key).filter(|value| !value.is_empty());
         let is_ours = own(label::INSTALLATION).is_some_and(|value| **value == *self.installation);
         let policy_uid = own(label::POLICY_UID).filter(|_| is_ours).map(|uid| Arc::from(uid.as_str()));
@@ -128,7 +128,7 @@ impl Engine {
         }
         let at = self.believed(now);
         if let Some(hold) = holds.on(snapshot, at) {
-            hold.may_go(at).map_err(not_allowed)?;
+            hold.may_go(at, &self.clock.trust).map_err(not_allowed)?;
         }
         let repository = self.held.place_of(repository, name, &self.roster);
         let known = self.held.remove(&repository, name);

@@ -63,7 +63,7 @@ pub async fn hold(axum::extract::State(shared): State, Extension(peer): Extensio
     let order = HoldOrder { until: until.map(Timestamp::from_millis), compliance, reason };
     // What makes no sense whatever is held is told while the caller still listens.
     let now = (shared.api.clock)().wall;
-    Hold::made(None, &order, now).map_err(|refusal| ApiError::bad_request("bad_hold", refusal.to_string()))?;
+    Hold::made(None, &order, now, now).map_err(|refusal| ApiError::bad_request("bad_hold", refusal.to_string()))?;
     begin(&shared, &peer, Order::Single(single::Order::Hold { snapshot, repositories, order })).await
 }
 

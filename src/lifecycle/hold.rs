@@ -5,18 +5,26 @@
 //! is held.
 //!
 //! A hold in *compliance* mode can only be lengthened. For a while after it was made it can still be
-//! removed, for people make mistakes; then by nobody, before its end.
+//! removed, for people make mistakes; then by nobody, before its end. That while is measured by
+//! [`Trust::reached`], and a clock that is doubted measures nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use super::snapshot::{Snapshot, label};
 use super::time::Timestamp;
+use super::trust::Trust;
 
 /// How long a hold in compliance mode can be taken back after it was made: as AWS Backup Vault Lock has it.
 pub const COOLING_OFF_MS: i64 = 72 * 3_600_000;
 /// A sentence; with the rest it fits into one label of any repository.
 pub const REASON_CHARS_MAX: usize = 200;
+
+/// Whether something that began at `since` still cools off once time has come to `reached`; both are
+/// [`Trust::reached`]. What began in a future that this journal never saw does not.
+pub fn is_cooling(since: Timestamp, reached: Timestamp) -> bool {
+    reached < since.plus(COOLING_OFF_MS) && reached.plus(super::retention::AHEAD_MAX_MS) >= since
+}
 
 /// What a person wants kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +33,7 @@ pub struct Hold {
     pub until: Option<Timestamp>,
     /// Whether it can only be lengthened.
     pub compliance: bool,
-    /// When it was made, or made compliant: its cooling-off counts from then.
+    /// When it was made, or made compliant, by [`Trust::reached`]: its cooling-off counts from then.
     pub made_at: Timestamp,
     /// Why.
     pub reason: String,
@@ -75,6 +83,15 @@ pub enum HoldRefusal {
         /// When it could last be removed.
         over_at: Timestamp,
     },
+    /// Nobody knows whether it still cools off.
+    #[error(
+        "it is held in compliance mode {}, and the clock is doubted: nobody can say whether that may be removed",
+        Till(*until)
+    )]
+    Doubted {
+        /// Its end.
+        until: Option<Timestamp>,
+    },
     /// There is none.
     #[error("nothing holds it")]
     NotHeld,
@@ -98,8 +115,14 @@ fn end(until: Option<Timestamp>) -> (bool, Option<Timestamp>) {
 }
 
 impl Hold {
-    /// Returns the hold that an order makes of those there are, which may be over.
-    pub fn made(known: Option<&Hold>, order: &HoldOrder, now: Timestamp) -> Result<Hold, HoldRefusal> {
+    /// Returns the hold that an order makes of those there are, which may be over. `now` is the time by which
+    /// plans are made, `reached` how far time has come.
+    pub fn made(
+        known: Option<&Hold>,
+        order: &HoldOrder,
+        now: Timestamp,
+        reached: Timestamp,
+    ) -> Result<Hold, HoldRefusal> {
         let HoldOrder { until, compliance, reason } = order;
         let reason = reason.trim();
         if !(1..=REASON_CHARS_MAX).contains(&reason.chars().count()) || reason.contains(char::is_control) {
@@ -108,7 +131,7 @@ impl Hold {
         if let Some(until) = until.filter(|until| *until <= now) {
             return Err(HoldRefusal::Past { until, now });
         }
-        let fresh = Hold { until: *until, compliance: *compliance, made_at: now, reason: reason.to_owned() };
+        let fresh = Hold { until: *until, compliance: *compliance, made_at: reached, reason: reason.to_owned() };
         let Some(known) = known.filter(|known| !known.is_over(now)) else { return Ok(fresh) };
         if end(*until) < end(known.until) {
             let hint = if known.compliance { "" } else { "; remove it first" };
@@ -116,19 +139,21 @@ impl Hold {
         }
         // Whoever lengthens a hold gets no second time to think it over.
         let was = known.compliance || !compliance;
-        let made_at = if was { known.made_at } else { now };
+        let made_at = if was { known.made_at } else { reached };
         Ok(Hold { compliance: known.compliance || *compliance, made_at, ..fresh })
     }
 
-    /// Whether it may be removed.
-    pub fn may_go(&self, now: Timestamp) -> Result<(), HoldRefusal> {
-        let over_at = self.made_at.plus(COOLING_OFF_MS);
-        // A clock that was set back does not begin the cooling-off anew.
-        let is_cooling = now < over_at && now.plus(super::retention::AHEAD_MAX_MS) >= self.made_at;
-        if !self.compliance || self.is_over(now) || is_cooling {
+    /// Whether it may be removed. `now` is the time by which plans are made.
+    pub fn may_go(&self, now: Timestamp, trust: &Trust) -> Result<(), HoldRefusal> {
+        let until = self.until;
+        if !self.compliance || self.is_over(now) {
+            Ok(())
+        } else if trust.doubt.is_some() {
+            Err(HoldRefusal::Doubted { until })
+        } else if is_cooling(self.made_at, trust.reached) {
             Ok(())
         } else {
-            Err(HoldRefusal::Compliance { until: self.until, over_at })
+            Err(HoldRefusal::Compliance { until, over_at: self.made_at.plus(COOLING_OFF_MS) })
         }
     }
 
@@ -218,6 +243,7 @@ impl Holds {
 mod tests {
     use super::*;
     use crate::lifecycle::snapshot::Status;
+    use crate::lifecycle::time::Moment;
 
     const HOUR: i64 = 3_600_000;
 
@@ -229,10 +255,19 @@ mod tests {
         HoldOrder { until: until.map(at), compliance, reason: "audit".to_owned() }
     }
 
+    /// By a clock that was right all along.
+    fn made(known: Option<&Hold>, order: &HoldOrder, now: Timestamp) -> Result<Hold, HoldRefusal> {
+        Hold::made(known, order, now, now)
+    }
+
+    fn may_go(hold: &Hold, now: Timestamp) -> Result<(), HoldRefusal> {
+        hold.may_go(now, &Trust::first(Moment { wall: now, boot: 1, uptime: 0 }, true))
+    }
+
     /// Makes a hold at hour 100, asks for another later, and says what came of it.
     fn check(first: (Option<i64>, bool), later: i64, second: (Option<i64>, bool), expected: &str) {
-        let known = Hold::made(None, &order(first.0, first.1), at(100)).expect("made");
-        let told = match Hold::made(Some(&known), &order(second.0, second.1), at(later)) {
+        let known = made(None, &order(first.0, first.1), at(100)).expect("made");
+        let told = match made(Some(&known), &order(second.0, second.1), at(later)) {
             Ok(Hold { until, compliance, made_at, .. }) => {
                 let until = until.map_or("end of time".to_owned(), |until| (until.millis() / HOUR).to_string());
                 format!("until {until}, compliance {compliance}, since {}", made_at.millis() / HOUR)
@@ -262,25 +297,33 @@ mod tests {
 
     #[test]
     fn a_hold_in_compliance_mode_is_removed_within_72_hours_or_after_its_end() {
-        let hold = |compliance| Hold::made(None, &order(Some(1000), compliance), at(100)).expect("made");
+        let hold = |compliance| made(None, &order(Some(1000), compliance), at(100)).expect("made");
         for (now, ordinary, compliance) in
             [(100, true, true), (171, true, true), (172, true, false), (999, true, false), (1000, true, true)]
         {
-            assert_eq!(hold(false).may_go(at(now)).is_ok(), ordinary, "{now}");
-            assert_eq!(hold(true).may_go(at(now)).is_ok(), compliance, "{now}");
+            assert_eq!(may_go(&hold(false), at(now)).is_ok(), ordinary, "{now}");
+            assert_eq!(may_go(&hold(true), at(now)).is_ok(), compliance, "{now}");
         }
         // Corrected by minutes is no fraud; by an hour it may be.
-        assert!(hold(true).may_go(at(100).plus(-60_000)).is_ok());
-        assert!(hold(true).may_go(at(99)).is_err());
-        let endless = Hold::made(None, &order(None, true), at(100)).expect("made");
-        assert!(endless.may_go(at(1_000_000)).is_err());
+        assert!(may_go(&hold(true), at(100).plus(-60_000)).is_ok());
+        assert!(may_go(&hold(true), at(99)).is_err());
+        let endless = made(None, &order(None, true), at(100)).expect("made");
+        assert!(may_go(&endless, at(1_000_000)).is_err());
+        // What it says now is one thing, how much has passed is another.
+        let start = Moment { wall: at(100), boot: 1, uptime: 0 };
+        let behind = Moment { wall: at(101), boot: 1, uptime: 73 * HOUR };
+        let doubted = Trust::first(start, true).look(behind, true);
+        assert_eq!(hold(true).may_go(at(101), &doubted), Err(HoldRefusal::Doubted { until: Some(at(1000)) }));
+        assert_eq!(hold(false).may_go(at(101), &doubted), Ok(()));
+        let confirmed = doubted.confirm(behind, true, at(101));
+        assert!(matches!(hold(true).may_go(at(101), &confirmed), Err(HoldRefusal::Compliance { .. })));
     }
 
     #[test]
     fn what_makes_no_sense_is_refused() {
         let made = |until, reason: &str| {
             let order = HoldOrder { reason: reason.to_owned(), ..order(until, false) };
-            Hold::made(None, &order, at(100)).map_err(|refusal| refusal.to_string())
+            made(None, &order, at(100)).map_err(|refusal| refusal.to_string())
         };
         for reason in ["", "  ", "two\nlines", &"x".repeat(201)] {
             assert_eq!(made(None, reason), Err("a hold needs a reason of 1 to 200 characters, in one line".to_owned()));
@@ -304,7 +347,7 @@ mod tests {
             size_bytes: None,
         };
         let (none, mut holds) = (Holds::default(), Holds::default());
-        let known = Hold::made(None, &order(Some(200), true), at(100)).expect("made");
+        let known = made(None, &order(Some(200), true), at(100)).expect("made");
         holds.insert("a", known.clone());
         assert_eq!((none.on(&snapshot, at(100)), holds.on(&snapshot, at(100))), (None, Some(known.clone())));
         assert_eq!(holds.on(&snapshot, at(200)), None);

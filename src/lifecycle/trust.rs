@@ -34,6 +34,9 @@ pub struct Trust {
     /// Up to here times were written while the clock was wrong, as a person has said: what is dated
     /// before this and ahead of now is no new reason to doubt.
     pub wrong_until: Timestamp,
+    /// How far time has come, by every clock that was believed and by the time since boot. It never goes
+    /// back: what cools off is measured by it, so that no clock that is set back begins that anew (G13).
+    pub reached: Timestamp,
 }
 
 /// Why the wall clock is not believed.
@@ -78,6 +81,7 @@ impl Trust {
             anchor_synchronised: synchronised,
             doubt: None,
             wrong_until: Timestamp::EPOCH,
+            reached: now.wall,
         }
     }
 
@@ -94,9 +98,16 @@ impl Trust {
                 let since = self.doubt.map_or(now, |doubt| doubt.since);
                 Trust { doubt: Some(Doubt { cause, since }), ..self }
             }
-            Ok(true) => Trust { wrong_until: self.wrong_until, ..Trust::first(now, synchronised) },
-            Ok(false) => Trust { believed: now, doubt: None, ..self },
+            Ok(true) => {
+                Trust { wrong_until: self.wrong_until, reached: self.reach(now), ..Trust::first(now, synchronised) }
+            }
+            Ok(false) => Trust { believed: now, doubt: None, reached: self.reach(now), ..self },
         }
+    }
+
+    /// Returns how far time has come by a clock that is believed.
+    fn reach(&self, now: Moment) -> Timestamp {
+        self.reached.plus(now.since(&self.believed)).max(now.wall)
     }
 
     /// Whether the anchor is to be set anew, or why the clock is doubted.
@@ -135,7 +146,11 @@ impl Trust {
     /// instant that was written down, in the journal or since.
     pub fn confirm(self, now: Moment, synchronised: bool, written: Timestamp) -> Trust {
         let wrong_until = if written.since(now.wall) > STEP_MAX_MS { written } else { Timestamp::EPOCH };
-        Trust { wrong_until: wrong_until.max(self.wrong_until), ..Trust::first(now, synchronised) }
+        Trust {
+            wrong_until: wrong_until.max(self.wrong_until),
+            reached: self.reach(now),
+            ..Trust::first(now, synchronised)
+        }
     }
 
     /// Returns the wall time by which ages are measured: the smaller of what the wall clock says and what

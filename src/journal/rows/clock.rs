@@ -17,6 +17,9 @@ struct TrustRow {
     anchor_synchronised: bool,
     doubt: Option<DoubtRow>,
     wrong_until: i64,
+    /// Not in what earlier versions wrote.
+    #[serde(default)]
+    reached: Option<i64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -79,18 +82,22 @@ impl From<&Trust> for TrustRow {
             anchor_synchronised: trust.anchor_synchronised,
             doubt: trust.doubt.map(DoubtRow::from),
             wrong_until: trust.wrong_until.millis(),
+            reached: Some(trust.reached.millis()),
         }
     }
 }
 
 impl From<TrustRow> for Trust {
     fn from(row: TrustRow) -> Trust {
+        // How far time had come nobody wrote down then: as far as the clock was last believed.
+        let reached = row.reached.unwrap_or(row.believed.wall);
         Trust {
             believed: row.believed.into(),
             anchor_ms: row.anchor_ms,
             anchor_synchronised: row.anchor_synchronised,
             doubt: row.doubt.map(Doubt::from),
             wrong_until: Timestamp::from_millis(row.wrong_until),
+            reached: Timestamp::from_millis(reached),
         }
     }
 }

@@ -110,3 +110,28 @@ fn ages_are_measured_by_the_smaller_clock() {
     assert_eq!(gap.time(rebooted(3650 * DAY)), NOON.wall);
     assert_eq!(trust.look(rebooted(-DAY), true).time(rebooted(-DAY)), NOON.wall.plus(-DAY));
 }
+
+/// G13: by it is measured what cools off.
+#[test]
+fn time_that_was_reached_goes_on_with_the_machine_and_never_back() {
+    let trust = Trust::first(NOON, true);
+    let since = |trust: Trust| trust.reached.since(NOON.wall);
+    assert_eq!(since(trust.look(later(DAY, DAY), true)), DAY);
+    // Minutes that a believed clock goes back are minutes all the same.
+    let back = trust.look(later(DAY, DAY), true).look(later(DAY - MINUTE, DAY + MINUTE), true);
+    assert_eq!((doubt(back), since(back)), (None, DAY + MINUTE));
+    // What is doubted measures nothing, and what is right again everything that passed.
+    let away = trust.look(later(3650 * DAY, DAY), true);
+    assert_eq!(since(away), 0);
+    assert_eq!(since(away.look(later(2 * DAY, 2 * DAY), true)), 2 * DAY);
+    // Confirmed though it was set back, it goes on from where it was.
+    let set_back = trust.look(later(-9 * DAY, DAY), true).confirm(later(-9 * DAY, DAY), true, NOON.wall);
+    assert_eq!((since(set_back), since(set_back.look(later(-8 * DAY, 2 * DAY), true))), (DAY, 2 * DAY));
+    let restarted = trust.look(rebooted(-9 * DAY), true).confirm(rebooted(-9 * DAY), true, NOON.wall);
+    assert_eq!((since(restarted), since(restarted.look(rebooted(-8 * DAY).plus(0), true))), (0, 0));
+    let next = rebooted(-9 * DAY).plus(DAY);
+    assert_eq!(since(restarted.look(next, true)), DAY);
+    // Confirmed though it was set forward, so it is.
+    let forward = trust.look(later(9 * DAY, MINUTE), true).confirm(later(9 * DAY, MINUTE), true, NOON.wall);
+    assert_eq!(since(forward), 9 * DAY);
+}

@@ -145,6 +145,33 @@ fn a_clock_that_is_wrong_after_a_start_ends_no_hold() {
     assert!(still, "judged at {}", books.estate.now);
 }
 
+/// G13: set back to when the hold was new, and believed because a person says so, the clock gives no second 72 hours.
+#[test]
+fn a_clock_that_is_set_back_does_not_reopen_a_hold() {
+    let mut stage = Stage::new("07:00", &[deleting("db", NEVER, NEVER, 9)]);
+    keep_days(&mut stage, "db", 3);
+    for name in ["s1", "s2", "s3"] {
+        hold(&mut stage, name, Some("30 00:00"), name != "s3").expect("held");
+    }
+    stage.at("4 06:00");
+    stage.set_clock("1 07:30");
+    let why = |outcome: Result<Done, Refusal>| outcome.map(|_| ()).expect_err("refused").to_string();
+    let doubted = why(release(&mut stage, "s1"));
+    assert!(doubted.contains("in compliance mode") && doubted.contains("the clock is doubted"), "{doubted}");
+    release(&mut stage, "s3").expect("nothing is measured of an ordinary one");
+    stage.tell(What::ConfirmClock).expect("believed");
+    release(&mut stage, "s1").expect("71 hours have passed");
+    stage.restart("1 08:31");
+    assert!(why(release(&mut stage, "s2")).contains("nobody can remove that"), "72 hours have passed");
+    // What is held by that clock cools off for 72 hours as well.
+    hold(&mut stage, "s1", Some("30 00:00"), true).expect("held");
+    stage.at("4 08:30");
+    release(&mut stage, "s1").expect("within 72 hours");
+    hold(&mut stage, "s1", Some("30 00:00"), true).expect("held");
+    stage.at("7 08:31");
+    assert!(why(release(&mut stage, "s1")).contains("nobody can remove that"));
+}
+
 #[test]
 fn what_has_no_name_cannot_be_held_and_ends_nothing() {
     let mut stage = Stage::new("07:00", &[tidying("db", "0 8 * * *", 2)]);
