@@ -121,6 +121,16 @@ pub fn check(
             warn_of_what_never_matters(findings, &creation.schedule, &gap, written);
         }
         let pace = schedule.map(|schedule| pace(findings, part, schedule));
+        let compliance = part.guards.as_ref().and_then(|guards| guards.compliance.as_ref());
+        if let (Some(compliance), Some(written)) = (compliance.filter(|compliance| compliance.value), &part.condition)
+            && written.is_whole
+            && written.min_age.is_none()
+        {
+            findings
+                .error(compliance.at.clone(), "compliance has no min_age to lock")
+                .hint("write min_age = \"30d\" in [deletion.condition]; after 72 hours it can only be lengthened");
+            return None;
+        }
         Some(DeletionRule { pace: pace?, condition: condition?, guards: guards(part.guards.as_ref()) })
     });
 
@@ -295,6 +305,7 @@ fn guards(part: Option<&GuardsPart>) -> Guards {
         brake_percent: part.brake.as_ref().map_or(default.brake_percent, |brake| brake.value),
         grace: part.grace.as_ref().map(|grace| grace.value.clone()),
         rate: part.rate.as_ref().map(|rate| rate.value),
+        compliance: part.compliance.as_ref().is_some_and(|compliance| compliance.value),
     }
 }
 

@@ -120,6 +120,8 @@ pub struct GuardsPart {
     pub grace: Option<Located<Span>>,
     /// How many go in an hour.
     pub rate: Option<Located<u32>>,
+    /// Whether min_age can only be lengthened.
+    pub compliance: Option<Located<bool>>,
 }
 
 /// `[snapshot_config]`.
@@ -171,6 +173,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("brake", "brake belongs in [deletion.guards]"),
     ("grace", "grace belongs in [deletion.guards]"),
     ("rate", "rate belongs in [deletion.guards]"),
+    ("compliance", "compliance belongs in [deletion.guards]"),
     ("guards", "guards belongs in [deletion]"),
     ("min_age", "min_age belongs in [deletion.condition]"),
     ("keep", "keep belongs in [deletion.condition]"),
@@ -398,6 +401,7 @@ fn guards(findings: &mut Findings<'_>, mut table: Table<'_, '_>) -> GuardsPart {
         brake,
         grace: table.span(findings, "grace"),
         rate: table.number(findings, "rate", Bounds { min: 1, max: u32::MAX }),
+        compliance: table.boolean(findings, "compliance"),
     };
     table.finish(findings, ELSEWHERE);
     part

@@ -13,6 +13,7 @@ use crate::drivers::{Driver, Order, Progress};
 use crate::journal::change::Notice;
 pub use crate::journal::change::{Recalled, Reply, RequestKey};
 pub use crate::journal::record::{HoldRecord, OperationKind, OperationRecord, TokenRecord};
+use crate::lifecycle::age_lock::AgeLocks;
 use crate::lifecycle::estate::Estate;
 use crate::lifecycle::hold::{HoldOrder, Holds};
 use crate::lifecycle::plan::{Grounds, Sight};
@@ -380,6 +381,8 @@ pub struct Bearings {
     pub installation: Box<str>,
     /// What the clock is worth.
     pub clock: Sight,
+    /// What `min_age` is locked to, by uid.
+    pub age_locks: Arc<AgeLocks>,
 }
 
 /// Why a command was refused.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::drivers::Progress;
 use crate::journal::change::Skip;
+use crate::lifecycle::age_lock::AgeLocks;
 use crate::lifecycle::deletion::Deletion;
 use crate::lifecycle::plan::{Approval, Former};
 use crate::lifecycle::policy::{Pace, Switch};
@@ -14,6 +15,7 @@ use crate::lifecycle::workflow::{Kind, Outcome, Phase};
 
 use crate::roster::Problem;
 
+use super::age_locks;
 use super::guarding::APPROVAL_MAX_MS;
 use super::latest::Latest;
 use super::tracked::{Flow, Tracked, TurnAt, Work};
@@ -115,8 +117,8 @@ pub struct LatestExecution {
     pub attempts: u32,
 }
 
-/// Explains a policy at `now`. `problems` are those of all files.
-pub fn explain(tracked: &Tracked, problems: &[Problem], now: Moment) -> Explained {
+/// Explains a policy at `now`. `problems` are those of all files, `locks` those of all policies.
+pub fn explain(tracked: &Tracked, locks: &AgeLocks, problems: &[Problem], now: Moment) -> Explained {
     let entry = tracked.entry.as_ref();
     let own = |problem: &&Problem| entry.is_some_and(|entry| entry.is_of(&problem.file));
     Explained {
@@ -129,8 +131,8 @@ pub fn explain(tracked: &Tracked, problems: &[Problem], now: Moment) -> Explaine
         revision: entry.map(|entry| entry.policy.revision.0.clone()),
         description: entry.and_then(|entry| entry.policy.description.clone()),
         repository: entry.map(|entry| entry.repository.name.clone()),
-        creation: workflow::<crate::lifecycle::creation::Creation>(tracked, now),
-        deletion: workflow::<Deletion>(tracked, now),
+        creation: workflow::<crate::lifecycle::creation::Creation>(tracked, locks, now),
+        deletion: workflow::<Deletion>(tracked, locks, now),
         last_good: tracked.last_good.as_deref().and_then(|run| last_good(run, now)),
         problems: problems.iter().filter(own).cloned().collect(),
     }
@@ -141,7 +143,7 @@ fn last_good(run: &Latest, now: Moment) -> Option<LastGood> {
     Some(LastGood { snapshot: run.snapshot()?.into(), at, age_ms: now.wall.since(at) })
 }
 
-fn workflow<W: Work + Started>(tracked: &Tracked, now: Moment) -> Option<ExplainedWorkflow> {
+fn workflow<W: Work + Started>(tracked: &Tracked, locks: &AgeLocks, now: Moment) -> Option<ExplainedWorkflow> {
     let flow = W::flow(tracked);
     let pace = tracked.entry.as_ref().and_then(|entry| W::pace(entry));
     if pace.is_none() && flow.is_waiting() {
@@ -172,13 +174,15 @@ fn workflow<W: Work + Started>(tracked: &Tracked, now: Moment) -> Option<Explain
         progress: flow.progress.as_deref().cloned(),
         skipped: tracked.skips.iter().filter(|skip| skip.kind == W::KIND).cloned().collect(),
         held,
-        guards: if W::KIND == Kind::Deletion { guards(tracked, now) } else { Vec::new() },
+        guards: if W::KIND == Kind::Deletion { guards(tracked, locks, now) } else { Vec::new() },
     })
 }
 
 /// What the guards of deletion do at present.
-fn guards(tracked: &Tracked, now: Moment) -> Vec<String> {
-    let Some(guarded) = tracked.guarded.as_deref() else { return Vec::new() };
+fn guards(tracked: &Tracked, locks: &AgeLocks, now: Moment) -> Vec<String> {
+    let rule = tracked.deletion_rule();
+    let locked = rule.and_then(|rule| age_locks::explained(locks, &tracked.uid, rule, now.wall));
+    let Some(guarded) = tracked.guarded.as_deref() else { return locked.into_iter().collect() };
     let held = guarded.held.as_ref().map(|held| {
         let number = held.number;
         if now.since(&held.made) > APPROVAL_MAX_MS {
@@ -202,7 +206,7 @@ fn guards(tracked: &Tracked, now: Moment) -> Vec<String> {
         format!("plan {number} was approved: no more than its {} snapshots go", targets.len())
     });
     let spared = guarded.spared.as_ref().map(ToString::to_string);
-    held.into_iter().chain(former).chain(approval).chain(spared).collect()
+    held.into_iter().chain(former).chain(approval).chain(spared).chain(locked).collect()
 }
 
 fn start_word(kind: Kind) -> &'static str {

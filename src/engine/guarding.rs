@@ -75,6 +75,9 @@ impl Engine {
         if turned || now.uptime >= self.clock.due_at() || now.boot != self.clock.noted.boot {
             self.note_clock(now);
         }
+        if before.doubt.is_some() && trust.doubt.is_none() {
+            self.lock_ages(now);
+        }
         if turned {
             self.show_restrictions();
         }
@@ -96,6 +99,7 @@ impl Engine {
             None => "clock confirmed".to_string(),
         };
         self.audit(now.wall, who, "confirm_clock", "clock", detail, None);
+        self.lock_ages(now);
         self.show_restrictions();
         self.pump_all(now);
         Done::Acknowledged
@@ -124,6 +128,7 @@ impl Engine {
             clock: Sight { now, trust: self.clock.trust, synchronised: self.clock.synchronised },
             condemned_since: Arc::new(condemned_since),
             rate_left,
+            lock: self.age_locks.of(&tracked.uid),
             holds: held_in.map(|name| self.held.in_repository(&name, &self.roster)).unwrap_or_default(),
         }
     }

@@ -153,8 +153,12 @@ impl Engine {
             let repository = tracked.entry.as_ref().map(|entry| (*entry.repository.name).into());
             ((*tracked.uid).into(), Living { name: (*tracked.name).into(), repository })
         });
-        let estate =
-            Estate { installation: self.installation.clone(), policies: policies.collect(), now: self.believed(now) };
+        let estate = Estate {
+            installation: self.installation.clone(),
+            policies: policies.collect(),
+            locks: self.age_locks.clone(),
+            now: self.believed(now),
+        };
         let names: BTreeSet<Arc<str>> = sites.iter().map(|site| site.repository.name.clone()).collect();
         let holds =
             names.into_iter().map(|name| (name.clone(), self.held.in_repository(&name, &self.roster))).collect();

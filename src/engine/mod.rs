@@ -11,6 +11,7 @@
 //! readers may see. It never waits for the outside. An error of the journal ends it for good: a
 //! failed commit may have happened.
 
+mod age_locks;
 mod answer;
 mod ask;
 pub mod command;
@@ -42,6 +43,7 @@ use tokio::sync::oneshot;
 use crate::journal::change::{Audit, Change, LoadedPolicy, RunRecord};
 use crate::journal::record::{OperationRecord, TokenRecord};
 use crate::journal::{CHANGES_MANY, ErrorKind, Journal, JournalError};
+use crate::lifecycle::age_lock::AgeLocks;
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
 use crate::lifecycle::policy::Revision;
@@ -95,6 +97,8 @@ pub struct Engine {
     clock: Clock,
     /// When snapshots were deleted within the last hour, by repository (G14).
     deletions: BTreeMap<Arc<str>, VecDeque<Moment>>,
+    /// What `min_age` is locked to, by uid (G13).
+    age_locks: Arc<AgeLocks>,
     /// What people want kept (G13).
     held: Held,
     /// What lets callers in who come over the network, by id.
@@ -197,6 +201,7 @@ impl Engine {
             deletions: BTreeMap::new(),
             held: Held::new(loaded.holds),
             tokens: loaded.tokens.into_iter().map(|token| (token.id.clone(), token)).collect(),
+            age_locks: Arc::new(loaded.age_locks),
             trim_before: None,
             tidying: Tidying::default(),
             edits: Edits::new(loaded.next_seq_no, loaded.primary_term),
@@ -229,11 +234,13 @@ impl Engine {
         engine.view.set_holds(engine.held.shown());
         engine.view.set_primary_term(loaded.primary_term);
         engine.show_tokens();
+        engine.view.set_age_locks(engine.age_locks.clone());
         engine.end_interrupted_operations(now);
         engine.measure_room(now);
         engine.show_restrictions();
         engine.reconcile(roster, now);
         engine.settle_open_edits(loaded.edits, now);
+        engine.lock_ages(now);
         engine.clock_moved_back(now, loaded.latest_at);
         engine.view.set_notices_waiting(engine.journal.notices_waiting()?);
         engine.pump_all(now);

@@ -110,6 +110,7 @@ impl Engine {
         if entry.policy.uid.is_some() {
             self.remember_returning(&mut tracked, entry);
         }
+        self.lock_age(&uid, name, entry.policy.deletion.as_deref(), now);
         self.names.insert(name.clone(), index);
         self.uids.insert(uid, index);
         self.policies.insert(index, Arc::new(tracked));
@@ -159,6 +160,7 @@ impl Engine {
             if text.is_some() {
                 engine.version(tracked, was_enabled, now.wall);
             }
+            engine.lock_age(&tracked.uid, &tracked.name, entry.policy.deletion.as_deref(), now);
         });
         true
     }
@@ -258,6 +260,7 @@ impl Engine {
             engine.changes.push(Change::Retire { policy_uid, at: now.wall, seq_no });
             tracked.entry = None;
             tracked.revision = None;
+            engine.lock_age(&tracked.uid, name, None, now);
         });
         self.pump_policy(index, now);
     }

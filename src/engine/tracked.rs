@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::drivers::Progress;
 use crate::journal::change::{GuardMemory, HeldPlan, Skip, State};
+use crate::lifecycle::age_lock::AgeLock;
 use crate::lifecycle::creation::{Creation, CreationTerms};
 use crate::lifecycle::deletion::Deletion;
 use crate::lifecycle::hold::Holds;
@@ -86,6 +87,8 @@ pub struct Around<'a> {
     pub rate_left: Option<u32>,
     /// What people hold in the repository (G13).
     pub holds: Arc<Holds>,
+    /// What `min_age` is locked to (G13).
+    pub lock: AgeLock,
 }
 
 /// One workflow of a policy.
@@ -336,6 +339,7 @@ impl Work for Deletion {
             condemned_since: around.condemned_since.clone(),
             rate_left: around.rate_left,
             holds: around.holds.clone(),
+            lock: around.lock.clone(),
             approval: guarded.and_then(|guarded| guarded.approval.clone()),
             clock: around.clock,
         })

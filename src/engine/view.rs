@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use wildmatch::WildMatch;
 
 use crate::journal::record::{HoldRecord, OperationRecord, TokenRecord};
+use crate::lifecycle::age_lock::AgeLocks;
 use crate::lifecycle::schedule::Schedule;
 use crate::lifecycle::time::{Moment, Timestamp};
 use crate::roster::{Problem, Roster};
@@ -40,6 +41,7 @@ struct Shown {
     holds: Arc<[HoldRecord]>,
     primary_term: u64,
     tokens: Tokens,
+    age_locks: Arc<AgeLocks>,
 }
 
 /// Tokens that were not removed, by id.
@@ -256,6 +258,15 @@ impl View {
     /// Shows which tokens there are.
     pub fn set_tokens(&self, tokens: Tokens) {
         self.write().tokens = tokens;
+    }
+
+    /// Returns what `min_age` is locked to, by uid.
+    pub fn age_locks(&self) -> Arc<AgeLocks> {
+        self.read().age_locks.clone()
+    }
+
+    pub(super) fn set_age_locks(&self, locks: Arc<AgeLocks>) {
+        self.write().age_locks = locks;
     }
 
     pub(super) fn set_notices_waiting(&self, count: u64) {

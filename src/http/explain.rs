@@ -46,6 +46,7 @@ pub async fn explain(
     }
     let daemon = view.daemon();
     let problems = daemon.problems.clone();
+    let locks = view.age_locks();
 
     let repositories = upkeep::repositories(&shared, daemon.repositories.clone());
     let shown = DaemonBody { repositories, ..shape::daemon(view, &daemon, now) };
@@ -73,7 +74,7 @@ pub async fn explain(
                 body.push(b',');
             }
             let holds = held.get(&tracked.uid).copied().unwrap_or_default();
-            write(&mut body, &PolicyExplained { holds, ..shape::explained(tracked, &problems, now) })?;
+            write(&mut body, &PolicyExplained { holds, ..shape::explained(tracked, &locks, &problems, now) })?;
         }
     }
     body.extend_from_slice(b"]}");

@@ -334,6 +334,7 @@ fn grounds(
 ) -> Option<Grounds> {
     let rule = policy.deletion.as_ref()?;
     let now = bearings.clock.now.wall;
+    let lock = bearings.age_locks.of(&owner.policy_uid).under(Some(rule), &bearings.clock.trust);
     let last_good = tracked.and_then(|tracked| {
         let run = tracked.last_good.as_deref()?;
         Some(LastGood { snapshot: run.snapshot()?.into(), ended_at: run.ended_at? })
@@ -352,6 +353,7 @@ fn grounds(
         rate_left: rule.guards.rate,
         approval: None,
         holds,
+        lock,
         clock: bearings.clock,
     })
 }

@@ -10,6 +10,7 @@ use crate::engine::explain::{self, Explained, ExplainedWorkflow, LatestExecution
 use crate::engine::tracked::Tracked;
 use crate::engine::view::{Daemon, View};
 use crate::journal::change::{AuditRecord, PlanRecord, RunRecord, Skip};
+use crate::lifecycle::age_lock::AgeLocks;
 use crate::lifecycle::keep_rules::{Every, KeepRules};
 use crate::lifecycle::plan::Plan;
 use crate::lifecycle::policy::{Condition, Pace, Switch};
@@ -98,7 +99,7 @@ fn copied(text: &Arc<str>) -> Box<str> {
     (**text).into()
 }
 
-pub fn explained(tracked: &Tracked, problems: &Problems<'_>, now: Moment) -> PolicyExplained {
+pub fn explained(tracked: &Tracked, locks: &AgeLocks, problems: &Problems<'_>, now: Moment) -> PolicyExplained {
     let Explained {
         name,
         uid,
@@ -113,7 +114,7 @@ pub fn explained(tracked: &Tracked, problems: &Problems<'_>, now: Moment) -> Pol
         deletion,
         last_good,
         problems,
-    } = explain::explain(tracked, problems.of(tracked), now);
+    } = explain::explain(tracked, locks, problems.of(tracked), now);
     PolicyExplained {
         name: copied(&name),
         uid: copied(&uid),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::record::{HoldRecord, OperationEnd, OperationRecord, TokenRecord};
+use crate::lifecycle::age_lock::{AgeLock, AgeLocks};
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
 use crate::lifecycle::plan::{Approval, Braked, Guard, Plan, Target};
@@ -171,6 +172,13 @@ pub enum Change {
         id: Box<str>,
         /// When.
         at: Timestamp,
+    },
+    /// What a policy's `min_age` is locked to; in the place of what there was.
+    LockAge {
+        /// Whose.
+        policy_uid: Arc<str>,
+        /// What it is; an empty one where nothing is locked any more.
+        lock: AgeLock,
     },
     /// Work of hours begins that is no policy's run; nothing was asked of the outside before this. The
     /// record has no end yet.
@@ -552,6 +560,8 @@ pub struct Loaded {
     pub holds: Vec<HoldRecord>,
     /// Tokens that were not removed, by id.
     pub tokens: Vec<TokenRecord>,
+    /// What `min_age` is locked to, also for policies that are gone.
+    pub age_locks: AgeLocks,
     /// Operations that have not ended: a process that ended cut them off.
     pub operations: Vec<OperationRecord>,
     /// The latest maintenance of each repository, and the latest that came to an end by itself, in order.

@@ -12,7 +12,7 @@ use super::change::{
 use super::error::{ErrorKind, JournalError};
 use super::record::{Document, NoticeRecord, NoticeState};
 use super::rows::{self, read_cause, read_document_kind, read_kind, read_outcome, read_reason};
-use super::{edits, holds, operations, plans, tokens};
+use super::{age_locks, edits, holds, operations, plans, tokens};
 use crate::lifecycle::plan::Braked;
 use crate::lifecycle::policy::{Revision, Switch};
 use crate::lifecycle::time::Timestamp;
@@ -62,6 +62,7 @@ pub(super) fn load(
         latest_operation: operations::latest_number(&look)?,
         holds: holds::read(&look)?,
         tokens: tokens::read(&look)?,
+        age_locks: age_locks::read(&look)?,
         operations: operations::under_way(&look)?,
         maintenance: operations::latest_maintenance(&look)?,
         edits: edits::open(&look)?,

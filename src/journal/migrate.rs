@@ -23,6 +23,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { number: 6, sql: include_str!("../../migrations/sqlite/0006_api.sql") },
     Migration { number: 7, sql: include_str!("../../migrations/sqlite/0007_triggers_in_order_of_time.sql") },
     Migration { number: 8, sql: include_str!("../../migrations/sqlite/0008_tokens.sql") },
+    Migration { number: 9, sql: include_str!("../../migrations/sqlite/0009_age_locks.sql") },
 ];
 
 /// Marks a file as a journal of ours: `SNPK`.

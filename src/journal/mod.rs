@@ -17,6 +17,7 @@
 //! A journal that is damaged, newer than the program or gone is never answered with an empty one,
 //! which would take every trigger for missed and every snapshot for somebody else's.
 
+mod age_locks;
 mod backup;
 pub mod change;
 mod check;

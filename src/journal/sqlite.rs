@@ -15,7 +15,7 @@ use super::change::{
 };
 use super::error::{ErrorKind, JournalError};
 use super::rows::{self, StateRow};
-use super::{edits, holds, load, operations, plans, tokens};
+use super::{age_locks, edits, holds, load, operations, plans, tokens};
 use crate::lifecycle::policy::Switch;
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::{Kind, Outcome};
@@ -175,6 +175,7 @@ fn apply_one<'a>(
             connection.prepare_cached(sql)?.execute(params![revision.0, text])?;
             Ok(())
         }
+        Change::LockAge { policy_uid, lock } => age_locks::write(connection, policy_uid, lock),
         Change::Hold(record) => holds::write(connection, record),
         Change::Release { repository, snapshot } => holds::remove(connection, repository, snapshot),
         Change::AddToken(record) => tokens::write(connection, record),

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
+use super::age_lock::AgeLocks;
 use super::hold::Holds;
 use super::retention::AHEAD_MAX_MS;
 use super::snapshot::{Listing, Snapshot, Status, label};
@@ -18,6 +20,8 @@ pub struct Estate {
     pub installation: Box<str>,
     /// The policies that live, by uid.
     pub policies: BTreeMap<Box<str>, Living>,
+    /// What `min_age` is locked to, by uid (G13).
+    pub locks: Arc<AgeLocks>,
     /// The instant to judge by.
     pub now: Timestamp,
 }
@@ -159,6 +163,7 @@ impl Estate {
         if let Some(hold) = holds.on(snapshot, self.now) {
             return Err(format!("it is held {hold}"));
         }
+        self.is_unlocked(snapshot)?;
         if let Some(by) = &snapshot.in_use {
             return Err(format!("it is in use: {by}"));
         }
@@ -200,7 +205,28 @@ impl Estate {
                 let name = self.policies.get(&owner).map_or("?", |living| &*living.name);
                 Err(format!("policy {name} owns it"))
             }
-            Whose::Retired(_) | Whose::AnotherInstallation | Whose::Nobody => Ok(()),
+            // Under another policy's stamp nothing would keep it.
+            Whose::Retired(_) => self.is_unlocked(snapshot).map_err(|why| {
+                let uid = snapshot.labels.get(label::POLICY_UID).map_or("", String::as_str);
+                format!("{why}; a policy whose file says uid = \"{uid}\" has it as its own")
+            }),
+            Whose::AnotherInstallation | Whose::Nobody => Ok(()),
+        }
+    }
+
+    /// Whether no `min_age` is locked that keeps it (G13), be its policy there or not.
+    fn is_unlocked(&self, snapshot: &Snapshot) -> Result<(), String> {
+        let says = |key: &str| snapshot.labels.get(key).map_or("", String::as_str);
+        let is_ours = *says(label::INSTALLATION) == *self.installation;
+        let Some(lock) = self.locks.min_age(says(label::POLICY_UID)).filter(|_| is_ours) else { return Ok(()) };
+        let by = Some(says(label::POLICY)).filter(|name| !name.is_empty()).unwrap_or("?");
+        let locked = format!("min_age is locked at {lock} for what policy {by} made");
+        match snapshot.taken_at.filter(|at| *at > Timestamp::EPOCH) {
+            None => Err(format!("{locked}, and nobody can say how old it is")),
+            Some(at) if self.now.since(at) < lock.millis() => {
+                Err(format!("{locked}: it may go from {} on", at.plus(lock.millis())))
+            }
+            Some(_) => Ok(()),
         }
     }
 
@@ -234,7 +260,12 @@ mod tests {
     fn estate() -> Estate {
         let living = |name: &str, repository: &str| Living { name: name.into(), repository: Some(repository.into()) };
         let policies = [("u1".into(), living("wiki", "local")), ("u2".into(), living("db", "other"))];
-        Estate { installation: "here".into(), policies: policies.into(), now: Timestamp::from_millis(100 * DAY) }
+        Estate {
+            installation: "here".into(),
+            policies: policies.into(),
+            locks: Arc::default(),
+            now: Timestamp::from_millis(100 * DAY),
+        }
     }
 
     /// `name installation uid day`, `-` for what is missing; a `!` behind it says that it is running.
@@ -347,6 +378,31 @@ mod tests {
         listing.snapshots[0].in_use = Some("a clone".to_owned());
         assert_eq!(refused(&Holds::default(), &listing, 0), "it is in use: a clone");
         assert_eq!(refused(&holds, &listing, 1), "it is listed 2 times under one id or name");
+    }
+
+    #[test]
+    fn what_is_under_a_locked_min_age_is_neither_expired_nor_adopted_till_it_is_old_enough() {
+        use crate::lifecycle::age_lock::{AgeLock, Locked};
+        use crate::lifecycle::time::Span;
+        let mut locks = AgeLocks::default();
+        let lock = Locked { min_age: Span::from_millis(80 * DAY), since: Timestamp::EPOCH };
+        locks.insert("u1".into(), AgeLock::of(vec![lock.clone()]));
+        locks.insert("u9".into(), AgeLock::of(vec![lock]));
+        let estate = Estate { locks: Arc::new(locks), ..estate() };
+        let listing =
+            listing(&["new here u1 90", "old here u1 20", "gone here u9 21", "past here u9 20", "far there u9 90"]);
+        let may = |index| estate.may_expire("local", &Holds::default(), &listing, index, true);
+        let refused = |day: i64| {
+            format!(
+                "min_age is locked at 80d for what policy ? made: it may go from {} on",
+                Timestamp::from_millis(day * DAY)
+            )
+        };
+        assert_eq!([may(1), may(3), may(4)], [Ok(()), Ok(()), Ok(())], "old enough, or no business of ours");
+        assert_eq!([may(0), may(2)], [Err(refused(170)), Err(refused(101))]);
+        let adopted = |index| estate.may_adopt("local", &listing, index, "u1");
+        let hint = format!("{}; a policy whose file says uid = \"u9\" has it as its own", refused(101));
+        assert_eq!([adopted(2), adopted(3)], [Err(hint), Ok(())]);
     }
 
     #[test]

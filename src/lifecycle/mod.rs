@@ -3,6 +3,7 @@
 //! What time it is, what a driver answered and what the policy says come in as arguments; what
 //! should happen goes out as a value. Nothing here can fail for want of the outside.
 
+pub mod age_lock;
 pub mod creation;
 pub mod cron;
 pub mod date_format;

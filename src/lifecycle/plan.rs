@@ -10,6 +10,7 @@ mod guards;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::age_lock::AgeLock;
 use super::hold::Holds;
 use super::policy::{Condition, CreationRule, Guards};
 use super::retention::{Keep, Owner, Series, Verdict};
@@ -69,6 +70,8 @@ pub struct Grounds {
     pub rate_left: Option<u32>,
     /// What people hold in the repository (G13).
     pub holds: Arc<Holds>,
+    /// What `min_age` is locked to (G13).
+    pub lock: AgeLock,
     /// What a person has approved, where this run is about nothing else.
     pub approval: Option<Arc<Approval>>,
     /// What the clock is worth (G1, G2).
@@ -180,6 +183,7 @@ impl Grounds {
             condemned_since: Arc::default(),
             rate_left: None,
             holds: Arc::default(),
+            lock: AgeLock::default(),
             approval: None,
             clock: Sight { now, trust: Trust::first(now, true), synchronised: true },
         }
@@ -191,7 +195,8 @@ impl Plan {
     pub fn make(grounds: &Grounds, listing: &Listing, look: Look, now: Timestamp) -> Plan {
         let clock = &grounds.clock;
         let now = now.min(clock.trust.time(clock.now));
-        let series = Series::of(&grounds.owner, &grounds.condition, &grounds.holds, &listing.snapshots, now);
+        let condition = grounds.condition.locked(grounds.lock.min_age());
+        let series = Series::of(&grounds.owner, &condition, &grounds.holds, &listing.snapshots, now);
         let snapshots = &listing.snapshots;
         let identity = |index: usize| (&snapshots[index].name, &snapshots[index].id);
         // Places are sorted and not the entries, which are large. Stable, because listings mostly come

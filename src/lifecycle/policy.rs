@@ -69,6 +69,13 @@ pub struct DeletionRule {
     pub guards: Guards,
 }
 
+impl DeletionRule {
+    /// Returns the `min_age` that is to be locked: in compliance mode it can only be lengthened (G13).
+    pub fn locked_min_age(&self) -> Option<&Span> {
+        self.condition.min_age().filter(|_| self.guards.compliance)
+    }
+}
+
 /// What a policy says about the guards of its deletion. What is not here cannot be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guards {
@@ -79,11 +86,13 @@ pub struct Guards {
     pub grace: Option<Span>,
     /// So many deletions an hour in one repository (G14).
     pub rate: Option<u32>,
+    /// Whether `min_age` can only be lengthened (G13).
+    pub compliance: bool,
 }
 
 impl Default for Guards {
     fn default() -> Guards {
-        Guards { brake_percent: 25, grace: None, rate: None }
+        Guards { brake_percent: 25, grace: None, rate: None, compliance: false }
     }
 }
 
@@ -222,6 +231,14 @@ impl Condition {
     /// Snapshots younger than this stay whatever else is said.
     pub fn min_age(&self) -> Option<&Span> {
         self.min_age.as_ref()
+    }
+
+    /// Returns the same with a `min_age` of at least so long. That may be longer than `max_age`: what is
+    /// younger stays all the same.
+    pub fn locked(&self, lock: Option<&Span>) -> Condition {
+        let longer = |lock: &&Span| self.min_age.as_ref().is_none_or(|own| own.millis() < lock.millis());
+        let min_age = lock.filter(longer).or(self.min_age.as_ref()).cloned();
+        Condition { min_age, ..self.clone() }
     }
 
     /// Where there are any, what none of these rules keeps goes.

@@ -13,6 +13,7 @@ use snapkeep::journal::record::{
     Document, HoldRecord, OperationEnd, OperationKind, OperationOutcome, OperationRecord, TokenRecord,
 };
 use snapkeep::journal::{ErrorKind, Journal};
+use snapkeep::lifecycle::age_lock::{AgeLock, Locked};
 use snapkeep::lifecycle::creation::Creation;
 use snapkeep::lifecycle::deletion::Deletion;
 use snapkeep::lifecycle::hold::Hold;
@@ -20,7 +21,7 @@ use snapkeep::lifecycle::plan::Target;
 use snapkeep::lifecycle::policy::{Revision, Switch};
 use snapkeep::lifecycle::role::Role;
 use snapkeep::lifecycle::snapshot::SnapshotName;
-use snapkeep::lifecycle::time::{Moment, Timestamp, Wait};
+use snapkeep::lifecycle::time::{Moment, Span, Timestamp, Wait};
 use snapkeep::lifecycle::workflow::{
     Cause, Ending, Kind, Outcome, Phase, Run, Step, Trigger, Trouble, Watch, Workflow,
 };
@@ -56,6 +57,7 @@ contract!(
     any_state_comes_back_as_it_went_in,
     what_is_held_comes_back_until_it_is_released,
     a_token_comes_back_until_it_is_removed,
+    what_min_age_is_locked_to_outlives_its_policy,
     a_commit_is_whole_or_nothing,
     a_version_that_is_gone_fails_the_commit,
     a_trigger_runs_once,
@@ -475,6 +477,19 @@ fn a_token_comes_back_until_it_is_removed(open: Open) {
     // Only what was removed is history.
     assert_eq!(opened.journal.trim(at(99), 1_000).expect("trimmed"), 1);
     assert_eq!(living(&mut opened), [used, again]);
+}
+
+fn what_min_age_is_locked_to_outlives_its_policy(open: Open) {
+    let mut opened = open();
+    let locked = |days: i64, since: i64| Locked { min_age: Span::from_millis(days * 86_400_000), since: at(since) };
+    let lock =
+        |uid: &str, steps: &[Locked]| Change::LockAge { policy_uid: uid.into(), lock: AgeLock::of(steps.to_vec()) };
+    commit(&mut opened, &[adopt("u", "db"), lock("u", &[locked(7, 1), locked(30, 2)]), lock("gone", &[locked(9, 3)])]);
+    let retire = Change::Retire { policy_uid: "u".into(), at: at(4) };
+    commit(&mut opened, &[lock("u", &[locked(30, 2)]), lock("gone", &[]), retire]);
+    opened.journal.trim(at(i64::MAX), 1_000).expect("trimmed");
+    let locks = opened.journal.load().expect("loaded").age_locks;
+    assert_eq!((locks.of("u").steps(), locks.of("gone").steps()), (&[locked(30, 2)][..], &[][..]));
 }
 
 fn operation(number: u64, kind: OperationKind, subject: &str, began: i64) -> Change {

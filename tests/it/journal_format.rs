@@ -173,18 +173,32 @@ fn every_opening_finds_what_was_left_and_raises_the_epoch() {
         journal.commit(&[adopt(&format!("u{epoch}"))]).expect("committed");
     }
     let number = |name: &str| raw(&directory).pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    assert_eq!(number("user_version"), Ok(8));
+    assert_eq!(number("user_version"), Ok(9));
     assert_eq!(number("application_id"), Ok(0x534e_504b));
+}
+
+/// Earlier versions wrote down when the clock was last believed, and not how far time had come.
+#[test]
+fn a_clock_that_was_written_before_time_was_kept_has_come_as_far_as_it_was_believed() {
+    let directory = filled(1);
+    let mut journal = open(&directory);
+    journal.commit(&[Change::Clock(Trust { reached: at(9_000), ..sight(70).trust })]).expect("committed");
+    let reached = |journal: &mut Journal| journal.load().expect("loaded").clock.map(|trust| trust.reached);
+    assert_eq!(reached(&mut journal), Some(at(9_000)));
+    drop(journal);
+    let sql = "update clock set state = json_remove(state, '$.reached')";
+    assert_eq!(raw(&directory).execute(sql, []), Ok(1));
+    assert_eq!(reached(&mut open(&directory)), Some(at(70)));
 }
 
 #[test]
 fn a_newer_schema_is_refused_and_left_alone() {
     let directory = filled(3);
-    raw(&directory).pragma_update(None, "user_version", 9).expect("set");
+    raw(&directory).pragma_update(None, "user_version", 10).expect("set");
     let before = fs::read(directory.path().join(FILE)).expect("read");
     let error = refused(&directory);
-    assert!(matches!(error, OpenError::Newer { found: 9, known: 8 }), "{error:?}");
-    assert_eq!(error.to_string(), "journal has schema 9, and this snapkeep knows none above 8");
+    assert!(matches!(error, OpenError::Newer { found: 10, known: 9 }), "{error:?}");
+    assert_eq!(error.to_string(), "journal has schema 10, and this snapkeep knows none above 9");
     assert!(matches!(Reader::open(directory.path()), Err(OpenError::Newer { .. })));
     assert_eq!(fs::read(directory.path().join(FILE)).expect("read"), before);
 }

@@ -3,6 +3,7 @@
 //!
 //! The test answers in the driver's place and says what time it is. Day 1 is a Sunday.
 
+mod age_locks;
 mod clocks;
 mod edits;
 mod guards;

@@ -9,6 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::engine::tracked::Tracked;
+use crate::lifecycle::age_lock::AgeLocks;
+use crate::lifecycle::time::Moment;
 
 use super::super::State;
 use super::super::body::PolicyExplained;
@@ -43,7 +45,7 @@ pub async fn explain(axum::extract::State(shared): State, call: Call) -> Respons
     let view = &shared.api.view;
     let tracked = view.policies(&names);
     let problems = view.daemon().problems.clone();
-    let (term, now) = (view.primary_term(), (shared.api.clock)());
+    let (term, locks, now) = (view.primary_term(), view.age_locks(), (shared.api.clock)());
     let mut body = Vec::with_capacity(1_024 * (tracked.len() + 1));
     body.extend_from_slice(b"{\"policies\":[");
     for (slice_index, slice) in tracked.chunks(POLICIES_A_SLICE).enumerate() {
@@ -55,7 +57,7 @@ pub async fn explain(axum::extract::State(shared): State, call: Call) -> Respons
             if slice_index + index > 0 {
                 body.push(b',');
             }
-            if let Err(error) = serde_json::to_writer(&mut body, &explained(tracked, &problems, term, now)) {
+            if let Err(error) = serde_json::to_writer(&mut body, &explained(tracked, &locks, &problems, term, now)) {
                 let (status, kind) = (StatusCode::INTERNAL_SERVER_ERROR, "status_exception");
                 return parameters.response(Err(SmError { status, kind, reason: error.to_string() }));
             }
@@ -74,10 +76,11 @@ pub async fn explain(axum::extract::State(shared): State, call: Call) -> Respons
 
 fn explained(
     tracked: &Arc<Tracked>,
+    locks: &AgeLocks,
     problems: &Problems<'_>,
     policy_primary_term: u64,
-    now: crate::lifecycle::time::Moment,
+    now: Moment,
 ) -> Explained {
-    let policy = shape::explained(tracked, problems, now);
+    let policy = shape::explained(tracked, locks, problems, now);
     Explained { policy, policy_seq_no: tracked.seq_no, policy_primary_term }
 }

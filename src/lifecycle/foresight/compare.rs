@@ -119,6 +119,7 @@ pub fn edited(grounds: &Grounds, in_force: Option<&Condition>, policy: &Policy) 
     Some(Grounds {
         condition: rule.condition.clone(),
         guards: rule.guards.clone(),
+        lock: grounds.lock.under(Some(rule), &grounds.clock.trust),
         former: (!is_same).then_some(was),
         freshness,
         condemned_since,

@@ -149,8 +149,8 @@ pub(super) fn stays(mut world: World<'_>, plan: &Plan) -> Vec<Stay> {
 /// Returns after when time alone changes no verdict on what a plan shows.
 fn quiet_at(world: &World<'_>, plan: &Plan) -> Timestamp {
     let newest = plan.entries.iter().filter_map(|entry| entry.target.taken_at).max();
-    let Grounds { condition, guards, .. } = &world.grounds;
-    let spans = [condition.max_age(), condition.min_age(), guards.grace.as_ref()];
+    let Grounds { condition, guards, lock, .. } = &world.grounds;
+    let spans = [condition.max_age(), condition.min_age(), lock.min_age(), guards.grace.as_ref()];
     let span_ms = spans.into_iter().flatten().map(|span| span.millis()).fold(0, i64::saturating_add);
     newest.map_or(plan.made_at, |newest| newest.max(plan.made_at)).plus(span_ms)
 }

@@ -55,7 +55,12 @@ fn daemon(case: &Case) -> Daemon {
     let entry = Arc::new(Entry::by_hand(case.policy.clone(), Arc::new(repository), Value::Null));
     let grounds = case.policy.deletion.as_ref().map(|_| Box::new(case.grounds.clone()));
     let survey = Survey { entry, owner: owner(), grounds, holds: std::sync::Arc::default(), now: NOW };
-    let bearings = Bearings { roster: roster(&[]), installation: "house".into(), clock: case.grounds.clock };
+    let bearings = Bearings {
+        roster: roster(&[]),
+        installation: "house".into(),
+        clock: case.grounds.clock,
+        age_locks: Arc::default(),
+    };
     let _seen = daemon.answering(move |what| match what {
         What::Bearings => Ok(Done::Bearings(Box::new(bearings.clone()))),
         _ => Ok(Done::Survey(Box::new(survey.clone()))),

@@ -10,7 +10,7 @@ use snapkeep::drivers::{Abilities, Call, Created, Driver, Found, Order, Reply};
 use snapkeep::lifecycle::date_format::DateFormat;
 use snapkeep::lifecycle::plan::Target;
 use snapkeep::lifecycle::policy::{
-    CatchUp, Condition, CreationRule, DeletionRule, Guards, Notification, OnOverlap, Pace, Policy, Revision,
+    CatchUp, Condition, CreationRule, DeletionRule, Guards, Limits, Notification, OnOverlap, Pace, Policy, Revision,
 };
 use snapkeep::lifecycle::schedule::Schedule;
 use snapkeep::lifecycle::snapshot::{Listing, SnapshotName};
@@ -29,6 +29,7 @@ pub struct PolicyText {
     pub max_age: Option<String>,
     pub max_count: Option<u32>,
     pub min_count: u32,
+    pub min_age: Option<String>,
     pub time_limit: String,
     pub repository: String,
     pub catch_up: CatchUp,
@@ -57,6 +58,7 @@ impl PolicyText {
             max_age: deletion.and_then(|deletion| deletion.1).map(Into::into),
             max_count: deletion.and_then(|deletion| deletion.2),
             min_count: deletion.map_or(1, |deletion| deletion.3),
+            min_age: None,
             time_limit: "24h".into(),
             repository: "simulated".into(),
             catch_up: CatchUp::Once { within: None },
@@ -74,6 +76,17 @@ impl PolicyText {
 
     pub fn guards(mut self, guards: Guards) -> PolicyText {
         self.guards = guards;
+        self
+    }
+
+    pub fn min_age(mut self, min_age: &str) -> PolicyText {
+        self.min_age = Some(min_age.into());
+        self
+    }
+
+    /// The same in compliance mode.
+    pub fn locked(mut self) -> PolicyText {
+        self.guards.compliance = true;
         self
     }
 
@@ -136,11 +149,13 @@ impl PolicyText {
         let max_age = self.max_age.as_deref().map(|age| Span::parse(age).expect("a span"));
         let deletion = self.deletion.as_deref().map(|expression| DeletionRule {
             pace: self.pace(expression),
-            condition: Condition::new(
+            condition: Condition::of(Limits {
                 max_age,
-                self.max_count,
-                Some(self.min_count.min(self.max_count.unwrap_or(u32::MAX))),
-            )
+                max_count: self.max_count,
+                min_count: Some(self.min_count.min(self.max_count.unwrap_or(u32::MAX))),
+                min_age: self.min_age.as_deref().map(|age| Span::parse(age).expect("a span")),
+                keep: None,
+            })
             .expect("a condition"),
             guards: self.guards.clone(),
         });

@@ -348,7 +348,7 @@ impl Stage {
     }
 
     pub fn explain(&self, policy: &str) -> Explained {
-        explain(&self.tracked(policy), &[], self.now)
+        explain(&self.tracked(policy), &self.view.age_locks(), &[], self.now)
     }
 
     pub fn waits_for(&self, policy: &str, kind: Kind) -> String {
