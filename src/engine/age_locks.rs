@@ -1,6 +1,7 @@
 //! What `min_age` is locked to in compliance mode (G13): looked at whenever a policy comes, changes or goes, and
 //! once a clock that was doubted is believed again. The lock outlives its policy.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::Engine;
@@ -64,18 +65,16 @@ pub(super) fn explained(locks: &AgeLocks, uid: &str, rule: &DeletionRule, now: T
     let lock = locks.of(uid);
     let Locked { min_age, since } = lock.longest()?;
     let own = rule.condition.min_age();
-    if own.is_none_or(|own| own.millis() < min_age.millis()) {
-        let own = own.map_or_else(|| "the file says none".to_string(), |own| format!("the file says {own}"));
-        return Some(format!("min_age stays {min_age}, as it was locked in compliance mode; {own}"));
-    }
-    if own != Some(min_age) || !rule.guards.compliance {
-        // It is longer than what is locked.
-        return Some(format!("min_age is locked at {min_age} and longer at present"));
-    }
     let over_at = since.plus(COOLING_OFF_MS);
-    Some(if now < over_at {
-        format!("min_age is locked at {min_age}; it can be taken back until {over_at}, then by nobody")
-    } else {
-        format!("min_age is locked at {min_age}: nobody can shorten it")
+    Some(match own.map_or(Ordering::Less, |own| own.millis().cmp(&min_age.millis())) {
+        Ordering::Less => {
+            let own = own.map_or_else(|| "none".to_string(), ToString::to_string);
+            format!("min_age stays {min_age}, as it was locked in compliance mode; the file says {own}")
+        }
+        Ordering::Equal if now < over_at => {
+            format!("min_age is locked at {min_age}; it can be taken back until {over_at}, then by nobody")
+        }
+        Ordering::Equal => format!("min_age is locked at {min_age}: nobody can shorten it"),
+        Ordering::Greater => format!("min_age is locked at {min_age}, and longer at present"),
     })
 }

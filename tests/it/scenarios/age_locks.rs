@@ -196,6 +196,27 @@ fn a_policy_that_goes_within_72_hours_leaves_no_lock() {
 }
 
 #[test]
+fn how_a_policy_stands_to_its_lock_is_explained_in_one_line() {
+    let mut stage = stage();
+    let line = |stage: &Stage| guards(stage).into_iter().find(|line| line.contains("locked")).unwrap_or_default();
+    assert_eq!(
+        line(&stage),
+        "min_age is locked at 10d; it can be taken back until 2026-03-04T07:00:00Z, then by nobody"
+    );
+    stage.at("4 07:00");
+    stage.obey_all();
+    for (text, told) in [
+        (locked("10d"), "min_age is locked at 10d: nobody can shorten it"),
+        (plain().min_age("10d"), "min_age is locked at 10d: nobody can shorten it"),
+        (plain().min_age("11d"), "min_age is locked at 10d, and longer at present"),
+        (plain().min_age("9d"), "min_age stays 10d, as it was locked in compliance mode; the file says 9d"),
+    ] {
+        stage.load(&[text]);
+        assert_eq!(line(&stage), told);
+    }
+}
+
+#[test]
 fn what_nobody_can_date_stays_under_a_lock() {
     let mut stage = stage();
     stage.kept[0].taken_at = None;
