@@ -228,6 +228,7 @@ fn safe_mode(
             | Event::Delivered { .. }
             | Event::Chore { .. }
             | Event::Trim { .. }
+            | Event::Left { .. }
             | Event::ClockStepped => {}
         }
     }

@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex as Turn, Semaphore, oneshot};
 
 use crate::drivers::{Call, MaintainOrder, Maintained, Progress, ProgressSink, Verified, VerifyOrder};
-use crate::engine::event::{Command, Done, Event, OperationKind, OperationRecord, Site, What};
+use crate::engine::event::{Command, Done, Event, OperationKind, OperationRecord, Refusal, Site, What};
 use crate::lifecycle::plan::Target;
 use crate::lifecycle::snapshot::Listing;
 use crate::lifecycle::workflow::{Fault, FaultKind};
@@ -145,7 +145,7 @@ struct Shared {
     /// Whose turn it is to maintain.
     turn: Turn<()>,
     /// Whose turn it is to change or delete single snapshots.
-    edits: Turn<()>,
+    edits: single::turn::Edits,
     patience: Patience,
 }
 
@@ -162,7 +162,7 @@ impl Upkeep {
             held: Mutex::default(),
             places: Arc::new(Semaphore::new(AT_ONCE_MAX)),
             turn: Turn::new(()),
-            edits: Turn::new(()),
+            edits: single::turn::Edits::default(),
             patience,
         }))
     }
@@ -359,7 +359,7 @@ impl Upkeep {
                 return Err(Fault::permanent(message));
             }
             let outcome = if at_work {
-                Err(Fault::busy(format!("a creation or a deletion is at work in repository {name}")))
+                Err(Fault::busy(format!("a creation, a deletion or a change is at work in repository {name}")))
             } else {
                 let call = Call { time_max: MAINTAIN_TIME_MAX, progress: progress.clone() };
                 let order = MaintainOrder { keep };
@@ -394,6 +394,7 @@ impl Upkeep {
         self.send(Event::Command(Command { who: who.into(), what, request: None, reply })).await;
         match tokio::time::timeout(ANSWER_TIME_MAX, answer).await {
             Ok(Ok(Ok(done))) => Ok(done),
+            Ok(Ok(Err(Refusal::Busy(why)))) => Err(Fault::busy(why)),
             Ok(Ok(Err(refusal))) => Err(Fault::permanent(refusal.to_string())),
             Ok(Err(_)) | Err(_) => Err(Fault::transient("the engine did not answer")),
         }

@@ -49,6 +49,7 @@ impl Engine {
             What::Hold { repository, snapshot, order } => self.hold(&who, &repository, &snapshot, &order, now),
             What::Release { repository, snapshot } => self.release(&who, &repository, &snapshot, now),
             What::Books { repositories } => self.books(&repositories, now),
+            What::Enter { repository, guest } => self.enter_guest(&repository, guest),
             What::Note { what, subject, detail, gone_of } => {
                 Ok(self.write_note(&who, what, &subject, detail, gone_of.as_deref(), now))
             }

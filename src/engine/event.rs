@@ -64,6 +64,11 @@ pub enum Event {
         /// Older than this.
         before: Timestamp,
     },
+    /// Whoever changed single snapshots of a repository is done there.
+    Left {
+        /// As whom they had entered.
+        guest: u64,
+    },
     /// The wall clock was set. Nothing is believed of it; the engine looks for itself.
     ClockStepped,
     /// Start nothing new; the process is about to end.
@@ -175,6 +180,14 @@ pub enum What {
     Books {
         /// In these repositories; all there are where none is named.
         repositories: Vec<String>,
+    },
+    /// Give somebody who is about to change single snapshots a place at a repository, among its creations and
+    /// deletions; it is theirs until [`Event::Left`].
+    Enter {
+        /// Which.
+        repository: String,
+        /// As whom; never twice.
+        guest: u64,
     },
     /// Write down what is about to be done to a single snapshot, or was.
     Note {
@@ -340,7 +353,7 @@ pub struct Site {
     pub repository: Arc<Repository>,
     /// The longest time limit of any run there, under way ones included, with some room.
     pub keep: Duration,
-    /// Whether a creation or a deletion is at work there.
+    /// Whether a creation, a deletion or a change of single snapshots is at work there.
     pub at_work: bool,
     /// Why nothing may be removed at present.
     pub forbidden: Option<String>,
@@ -435,6 +448,9 @@ pub enum Refusal {
         /// The workflow.
         kind: &'static str,
     },
+    /// Others are at work there; asked again later it may be.
+    #[error("{0}")]
+    Busy(String),
     /// It must not be.
     #[error("{0}")]
     NotAllowed(String),

@@ -1,9 +1,12 @@
 //! A repository's turn: a driver says how many effects at once it bears, and who is ready first goes
-//! first, creation before deletion (S7).
+//! first, creation before deletion (S7). Whoever changes single snapshots there takes a place like a run, where
+//! nobody waits for one.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Engine;
+use super::event::{Done, Refusal};
 use super::tracked::{Tracked, TurnAt, Work};
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::{Kind, Phase};
@@ -77,17 +80,49 @@ impl Engine {
         W::flow_mut(tracked).turn = TurnAt::Away;
         self.ready.remove(&(index, W::KIND));
         let Some(entry) = W::asked(tracked) else { return };
-        let Some(gate) = self.gates.get_mut(&entry.repository.name) else { return };
+        let name = entry.repository.name.clone();
+        let Some(gate) = self.gates.get_mut(&name) else { return };
         match turn {
             TurnAt::Away => return,
             TurnAt::Queued => gate.queue.retain(|(kind, _, queued)| (*kind, *queued) != (W::KIND, index)),
             TurnAt::Having => gate.having = gate.having.saturating_sub(1),
         }
+        self.let_next_in(&name);
+    }
+
+    /// Gives somebody who changes single snapshots a place at a repository. Runs that wait go first.
+    pub(super) fn enter_guest(&mut self, repository: &str, guest: u64) -> Result<Done, Refusal> {
+        if self.stopping {
+            return Err(Refusal::Unavailable("the daemon is about to end".to_string()));
+        }
+        let known = self.roster.repositories.get_key_value(repository);
+        let (name, known) = known.ok_or_else(|| Refusal::UnknownRepository(repository.to_string()))?;
+        let effects_max = known.driver.abilities().effects_max.max(1);
+        let gate = self.gates.entry(name.clone()).or_default();
+        if gate.having >= effects_max || !gate.queue.is_empty() {
+            return Err(Refusal::Busy(format!("a creation or a deletion is at work in repository {name}")));
+        }
+        gate.having += 1;
+        self.guests.insert(guest, name.clone());
+        Ok(Done::Acknowledged)
+    }
+
+    /// Takes that place back; whoever never had one has nothing to give.
+    pub(super) fn leave_guest(&mut self, guest: u64) {
+        let Some(name) = self.guests.remove(&guest) else { return };
+        if let Some(gate) = self.gates.get_mut(&name) {
+            gate.having = gate.having.saturating_sub(1);
+        }
+        self.let_next_in(&name);
+    }
+
+    fn let_next_in(&mut self, repository: &Arc<str>) {
+        let Some(gate) = self.gates.get(repository) else { return };
         if let Some((_, _, next)) = gate.queue.first() {
             self.woken.insert(*next);
         }
         if gate.having == 0 && gate.queue.is_empty() {
-            self.gates.remove(&entry.repository.name);
+            self.gates.remove(repository);
         }
     }
 }

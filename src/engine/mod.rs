@@ -87,6 +87,8 @@ pub struct Engine {
     /// Workflows that may ask as soon as a job is over.
     ready: BTreeSet<(u32, Kind)>,
     gates: BTreeMap<Arc<str>, Gate>,
+    /// Who has a place at which repository to change single snapshots there.
+    guests: BTreeMap<u64, Arc<str>>,
     notice_due: Option<Timestamp>,
     /// How often each notice that is under way was tried, this time included.
     tries: BTreeMap<Box<str>, u32>,
@@ -192,6 +194,7 @@ impl Engine {
             jobs_max: jobs_max.max(1),
             ready: BTreeSet::new(),
             gates: BTreeMap::new(),
+            guests: BTreeMap::new(),
             notice_due: Some(now.wall),
             tries: BTreeMap::new(),
             operations: loaded.operations.into_iter().map(|operation| (operation.number, operation)).collect(),
@@ -330,6 +333,7 @@ impl Engine {
                 tracing::warn!("history is not trimmed: the clock is doubted");
             }
             Event::Trim { before } => self.trim_before = Some(before),
+            Event::Left { guest } => self.leave_guest(guest),
             Event::ClockStepped => self.pump_all(now),
             Event::Stop => self.stopping = true,
         }

@@ -145,6 +145,7 @@ impl From<Refusal> for ApiError {
                 .hint("read the policy again and repeat the change with its numbers"),
             Refusal::Elsewhere { .. } => ApiError::new(StatusCode::CONFLICT, "policy_of_a_file", detail)
                 .hint("change the file; through the API it can be started, stopped, run and explained"),
+            Refusal::Busy(_) => ApiError::new(StatusCode::CONFLICT, "busy", detail),
             Refusal::NotAllowed(_) => ApiError::new(StatusCode::CONFLICT, "not_allowed", detail),
             Refusal::Unavailable(_) => ApiError::unavailable("unavailable", detail),
         }

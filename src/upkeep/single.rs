@@ -1,23 +1,28 @@
 //! What people do to single snapshots: hold and release them, let a policy adopt them, delete them by name.
 //!
 //! The engine says whether it may be and writes it down; then the driver is asked, and what came of each
-//! snapshot is written down. Whoever wants to change several sees first what would happen; what is done
+//! snapshot is written down. In one repository one change goes after another, each in its place among the
+//! engine's own creations and deletions. Whoever wants to change several sees first what would happen; what is done
 //! then is done to exactly those, by the driver's identity, and each is judged again right before.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod look;
+pub(super) mod turn;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedMutexGuard;
+
 use crate::drivers::{Call, LabelOrder, Progress, ProgressSink};
-use crate::engine::event::{Books, Done, OperationKind, Site, What};
+use crate::engine::event::{Done, OperationKind, What};
 use crate::lifecycle::estate::{Orphaned, Whose};
-use crate::lifecycle::hold::{Hold, HoldOrder, Holds};
+use crate::lifecycle::hold::{Hold, HoldOrder};
 use crate::lifecycle::plan::Target;
-use crate::lifecycle::snapshot::{Listing, Snapshot, Status, label};
+use crate::lifecycle::snapshot::{Snapshot, label};
 use crate::lifecycle::workflow::{Fault, FaultKind};
 use crate::roster::Repository;
 
-use super::{LIST_TIME_MAX, Upkeep, mismatch, within};
+use super::{Upkeep, mismatch, within};
 
 /// A label is a small file written anew, but of a repository that may have many.
 const LABEL_TIME_MAX: Duration = Duration::from_secs(600);
@@ -123,24 +128,8 @@ impl Order {
     }
 }
 
-/// How labels are to be changed.
-#[derive(Clone, Debug, Default)]
-struct Labels {
-    set: BTreeMap<String, String>,
-    remove: BTreeSet<String>,
-}
-
-/// All there is to know about a repository.
-struct Look {
-    books: Books,
-    site: Site,
-    listing: Listing,
-}
-
 impl Upkeep {
     pub(super) async fn single(&self, who: &str, order: Order, progress: ProgressSink) -> Result<String, Fault> {
-        progress.tell(Progress { doing: "waiting: another change goes first".to_owned(), ..Progress::default() });
-        let _turn = self.0.edits.lock().await;
         match order {
             Order::Hold { snapshot, repositories, order } => {
                 self.hold(who, &snapshot, repositories, order, &progress).await
@@ -148,58 +137,6 @@ impl Upkeep {
             Order::Release { snapshot, repositories } => self.release(who, &snapshot, repositories, &progress).await,
             Order::Change { named, change } => self.change_all(who, &named, &change, &progress).await,
         }
-    }
-
-    /// Lists what nobody looks after.
-    pub async fn orphans(&self, who: &str) -> Result<Survey, Fault> {
-        let (looks, troubles) = self.look(who, Vec::new()).await?;
-        let mut survey = Survey { shown: Vec::new(), troubles };
-        for look in &looks {
-            let all = (0..look.listing.snapshots.len()).map(|index| look.shown(index, None));
-            survey.shown.extend(all.filter(|shown| !shown.orphaned.is_empty()));
-        }
-        Ok(survey)
-    }
-
-    /// Says what a change of the snapshots named would do. Changes nothing.
-    pub async fn preview(
-        &self,
-        who: &str,
-        names: &[String],
-        repositories: Vec<String>,
-        change: &Change,
-    ) -> Result<Survey, Fault> {
-        if let Change::Adopt { policy } = change {
-            // An unknown policy is told at once.
-            let where_to = What::Sites { repositories: Vec::new(), policies: vec![policy.clone()] };
-            self.sites(who, where_to).await?;
-        }
-        let (looks, mut troubles) = self.look(who, repositories).await?;
-        let silent = troubles.len();
-        let mut shown: Vec<Shown> = Vec::new();
-        for name in names {
-            let found: Vec<Shown> = looks
-                .iter()
-                .flat_map(|look| {
-                    let all = look.listing.snapshots.iter().enumerate();
-                    let named = all.filter(|(_, one)| one.name == *name || one.id == *name);
-                    named.map(|(index, _)| look.shown(index, Some(change)))
-                })
-                .collect();
-            match found.len() {
-                0 if silent > 0 => troubles.push(format!("snapshot {name} was not found where an answer came")),
-                0 => troubles.push(format!("no repository has a snapshot {name}")),
-                1 => shown.extend(found.into_iter().filter(|one| !shown.contains(one)).collect::<Vec<_>>()),
-                many => {
-                    let places: Vec<&str> = found.iter().map(|one| &*one.repository).collect();
-                    troubles.push(format!(
-                        "snapshot {name} was found {many} times, in {}: name one by its id, or its repository",
-                        places.join(", ")
-                    ));
-                }
-            }
-        }
-        Ok(Survey { shown, troubles })
     }
 
     async fn hold(
@@ -210,7 +147,7 @@ impl Upkeep {
         order: HoldOrder,
         progress: &ProgressSink,
     ) -> Result<String, Fault> {
-        let (repository, snapshot) = self.only(who, name, repositories).await?;
+        let (turn, repository, snapshot) = self.only_in_turn(who, name, repositories, progress).await?;
         let place = repository.name.to_string();
         let what = What::Hold { repository: place.clone(), snapshot: Box::new(snapshot.clone()), order };
         let Done::Held(record) = self.ask(who, what).await? else { return Err(mismatch()) };
@@ -227,10 +164,11 @@ impl Upkeep {
                 repository.kind
             ));
         }
-        let labels = Labels { set: [(label::HOLD.to_owned(), record.hold.stamp())].into(), ..Labels::default() };
-        let stamped = self.label(who, &place, &snapshot.name, &labels, progress).await;
+        // From here on it is held; the label may have to wait for the repository, and nobody has to wait for that.
+        drop(turn);
+        let stamped = self.stamp(who, &place, &snapshot.name, progress).await;
         let unstamped = "the journal holds it, but the snapshot could not be labelled";
-        stamped.map_err(|fault| half_done(unstamped, fault)).map(|_| held)
+        stamped.map_err(|fault| half_done(unstamped, fault)).map(|()| held)
     }
 
     async fn release(
@@ -240,24 +178,25 @@ impl Upkeep {
         repositories: Vec<String>,
         progress: &ProgressSink,
     ) -> Result<String, Fault> {
-        let (place, snapshot) = match self.only(who, name, repositories.clone()).await {
-            Ok((repository, snapshot)) => (repository.name.to_string(), snapshot),
+        let (turn, place, snapshot) = match self.only_in_turn(who, name, repositories.clone(), progress).await {
+            Ok((turn, repository, snapshot)) => (turn, repository.name.to_string(), snapshot),
             // What is not there any more need not be held.
             Err(fault) if fault.kind == FaultKind::Permanent => {
-                self.held_and_gone(who, name, repositories).await?.ok_or(fault)?
+                let (place, snapshot) = self.held_and_gone(who, name, repositories).await?.ok_or(fault)?;
+                (self.turn_at(&place, progress).await, place, snapshot)
             }
             Err(fault) => return Err(fault),
         };
         let what = What::Release { repository: place.clone(), snapshot: Box::new(snapshot.clone()) };
         let Done::Acknowledged = self.ask(who, what).await? else { return Err(mismatch()) };
+        drop(turn);
         let done = format!("held no more in repository {place}");
         if !snapshot.labels.contains_key(label::HOLD) {
             return Ok(done);
         }
-        let labels = Labels { remove: [label::HOLD.to_owned()].into(), ..Labels::default() };
-        let removed = self.label(who, &place, &snapshot.name, &labels, progress).await;
+        let removed = self.stamp(who, &place, &snapshot.name, progress).await;
         let stamped = "the journal holds it no more, but its label still does";
-        removed.map_err(|fault| half_done(stamped, fault)).map(|_| done)
+        removed.map_err(|fault| half_done(stamped, fault)).map(|()| done)
     }
 
     async fn change_all(
@@ -309,10 +248,10 @@ impl Upkeep {
     ) -> Result<(), Fault> {
         let Named { repository, name, id } = named;
         let (subject, place) = (name.clone(), repository.clone());
+        let _turn = self.turn_at(repository, progress).await;
+        // From the look on: no deletion begins beside it that has not seen what it did.
+        let _guest = self.enter(who, repository).await?;
         let look = self.look_at(who, repository).await?;
-        if look.is_busy() {
-            return Err(busy(repository));
-        }
         let index = look.listing.snapshots.iter().position(|one| one.id == *id && one.name == *name);
         let gone = || Fault::permanent("it is not there as it was shown");
         let index = index.ok_or_else(gone)?;
@@ -365,18 +304,12 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Changes labels of the one snapshot of a name, as it is listed right before.
-    async fn label(
-        &self,
-        who: &str,
-        repository: &str,
-        name: &str,
-        labels: &Labels,
-        progress: &ProgressSink,
-    ) -> Result<Snapshot, Fault> {
+    /// Makes the label on a snapshot say what the journal says of its hold by then: should somebody else have
+    /// changed that meanwhile, theirs is the last word in both places.
+    async fn stamp(&self, who: &str, repository: &str, name: &str, progress: &ProgressSink) -> Result<(), Fault> {
         let mut asks = 1;
         loop {
-            match self.label_now(who, repository, name, labels, progress).await {
+            match self.stamp_now(who, repository, name, progress).await {
                 Err(fault) if self.is_worth_waiting(&fault, asks) => self.pause(&fault, progress).await,
                 outcome => return outcome,
             }
@@ -384,26 +317,41 @@ impl Upkeep {
         }
     }
 
-    async fn label_now(
-        &self,
-        who: &str,
-        repository: &str,
-        name: &str,
-        labels: &Labels,
-        progress: &ProgressSink,
-    ) -> Result<Snapshot, Fault> {
+    async fn stamp_now(&self, who: &str, repository: &str, name: &str, progress: &ProgressSink) -> Result<(), Fault> {
+        let _turn = self.turn_at(repository, progress).await;
+        let _guest = self.enter(who, repository).await?;
         let look = self.look_at(who, repository).await?;
-        if look.is_busy() {
-            return Err(busy(repository));
-        }
         let mut found = look.listing.snapshots.iter().filter(|one| one.name == name);
         let (Some(snapshot), None) = (found.next(), found.next()) else {
             return Err(Fault::permanent("it is not there any more, or more than once"));
         };
-        let Labels { set, remove } = labels.clone();
+        let stamp = look.holds().and_then(|holds| holds.of(name)).map(Hold::stamp);
+        if snapshot.labels.get(label::HOLD) == stamp.as_ref() {
+            return Ok(());
+        }
+        let remove = if stamp.is_none() { [label::HOLD.to_owned()].into() } else { Default::default() };
+        let set = stamp.into_iter().map(|stamp| (label::HOLD.to_owned(), stamp)).collect();
         let order = LabelOrder { target: Target::of(snapshot), set, remove };
         let call = Call { time_max: LABEL_TIME_MAX, progress: progress.clone() };
-        within(LABEL_TIME_MAX, look.site.repository.driver.label(&order, &call)).await
+        within(LABEL_TIME_MAX, look.site.repository.driver.label(&order, &call)).await.map(drop)
+    }
+
+    /// Finds the one snapshot of a name or identity, once it is this one's turn to change it.
+    async fn only_in_turn(
+        &self,
+        who: &str,
+        name: &str,
+        repositories: Vec<String>,
+        progress: &ProgressSink,
+    ) -> Result<(OwnedMutexGuard<()>, Arc<Repository>, Snapshot), Fault> {
+        let place = match repositories.as_slice() {
+            [place] => place.clone(),
+            _ => self.only(who, name, repositories).await?.0.name.to_string(),
+        };
+        let turn = self.turn_at(&place, progress).await;
+        // As it is by then.
+        let (repository, snapshot) = self.only(who, name, vec![place]).await?;
+        Ok((turn, repository, snapshot))
     }
 
     /// Whether a repository that is at work is asked again.
@@ -415,133 +363,6 @@ impl Upkeep {
         progress.tell(Progress { doing: format!("waiting: {}", fault.message), ..Progress::default() });
         tokio::time::sleep(self.0.patience.ask_every).await;
     }
-
-    /// Finds what the journal holds under a name that no repository has any more.
-    async fn held_and_gone(
-        &self,
-        who: &str,
-        name: &str,
-        repositories: Vec<String>,
-    ) -> Result<Option<(String, Snapshot)>, Fault> {
-        let (looks, silent) = self.look(who, repositories).await?;
-        let is_there = looks.iter().any(|look| look.listing.snapshots.iter().any(|one| one.name == name));
-        let holds = |look: &&Look| look.holds().is_some_and(|holds| holds.of(name).is_some());
-        let Some(look) = looks.iter().find(holds).filter(|_| !is_there && silent.is_empty()) else { return Ok(None) };
-        let gone = Snapshot {
-            name: name.to_owned(),
-            id: String::new(),
-            taken_at: None,
-            status: Status::Failed,
-            labels: BTreeMap::new(),
-            in_use: None,
-            size_bytes: None,
-        };
-        Ok(Some((look.site.repository.name.to_string(), gone)))
-    }
-
-    /// Finds the one snapshot of a name or identity.
-    async fn only(
-        &self,
-        who: &str,
-        name: &str,
-        repositories: Vec<String>,
-    ) -> Result<(Arc<Repository>, Snapshot), Fault> {
-        let (looks, silent) = self.look(who, repositories).await?;
-        let mut found: Vec<(Arc<Repository>, Snapshot)> = Vec::new();
-        for look in looks {
-            let same = look.listing.snapshots.into_iter().filter(|one| one.name == name || one.id == name);
-            found.extend(same.map(|one| (look.site.repository.clone(), one)));
-        }
-        match (found.len(), found.pop()) {
-            (1, Some(found)) => Ok(found),
-            (0, _) | (_, None) if silent.is_empty() => {
-                Err(Fault::permanent(format!("no repository has a snapshot {name}")))
-            }
-            (0, _) | (_, None) => Err(Fault::transient(format!("it was not found, and {}", silent.join("; ")))),
-            (many, Some(_)) => {
-                let message = format!("snapshot {name} was found {many} times; name one by its id, or its repository");
-                Err(Fault::permanent(message))
-            }
-        }
-    }
-
-    async fn look_at(&self, who: &str, repository: &str) -> Result<Look, Fault> {
-        let (mut looks, mut silent) = self.look(who, vec![repository.to_owned()]).await?;
-        match (looks.pop(), silent.pop()) {
-            (Some(look), _) => Ok(look),
-            (None, Some(trouble)) => Err(Fault::transient(trouble)),
-            (None, None) => Err(Fault::permanent(format!("there is no repository {repository}"))),
-        }
-    }
-
-    /// Lists repositories; those that do not answer are told.
-    async fn look(&self, who: &str, repositories: Vec<String>) -> Result<(Vec<Look>, Vec<String>), Fault> {
-        let Done::Books(books) = self.ask(who, What::Books { repositories }).await? else {
-            return Err(mismatch());
-        };
-        let (mut looks, mut silent) = (Vec::new(), Vec::new());
-        for site in books.sites.clone() {
-            let call = Call { time_max: LIST_TIME_MAX, progress: ProgressSink::default() };
-            match within(LIST_TIME_MAX, site.repository.driver.list(&call)).await {
-                Ok(listing) => looks.push(Look { books: Books::clone(&books), site, listing }),
-                Err(fault) => {
-                    silent.push(format!("repository {} could not be asked: {}", site.repository.name, fault.message))
-                }
-            }
-        }
-        Ok((looks, silent))
-    }
-}
-
-impl Look {
-    fn holds(&self) -> Option<&Arc<Holds>> {
-        self.books.holds.get(&self.site.repository.name)
-    }
-
-    /// Whether somebody is at work there beside whom nothing may be done. Where several effects are borne
-    /// at once, so is this one.
-    fn is_busy(&self) -> bool {
-        self.site.at_work && self.site.repository.driver.abilities().effects_max <= 1
-    }
-
-    fn verdict(&self, index: usize, change: &Change) -> Result<String, String> {
-        let Site { repository, forbidden, .. } = &self.site;
-        let estate = &self.books.estate;
-        let name = &*repository.name;
-        match change {
-            Change::Expire { .. } | Change::Adopt { .. } if forbidden.is_some() => {
-                Err(format!("nothing is deleted or adopted: {}", forbidden.as_deref().unwrap_or_default()))
-            }
-            Change::Expire { owned } => {
-                let holds = self.holds().cloned().unwrap_or_default();
-                estate.may_expire(name, &holds, &self.listing, index, *owned).map(|()| "to be deleted".to_owned())
-            }
-            Change::Adopt { policy } => {
-                if !repository.driver.abilities().label {
-                    return Err(format!("repository {name} ({}) cannot change labels", repository.kind));
-                }
-                let heir = estate.policies.iter().find(|(_, living)| *living.name == **policy);
-                let (uid, _) = heir.ok_or_else(|| format!("there is no policy `{policy}`"))?;
-                estate.may_adopt(name, &self.listing, index, uid)?;
-                Ok(format!("to become policy {policy}'s, whose rule judges it from then on"))
-            }
-        }
-    }
-
-    fn shown(&self, index: usize, change: Option<&Change>) -> Shown {
-        let repository = self.site.repository.name.clone();
-        let snapshot = self.listing.snapshots[index].clone();
-        let estate = &self.books.estate;
-        let hold = self.holds().and_then(|holds| holds.on(&snapshot, estate.now));
-        Shown {
-            whose: estate.whose_words(&snapshot),
-            orphaned: estate.orphaned(&repository, &snapshot),
-            verdict: change.map_or_else(|| Ok(String::new()), |change| self.verdict(index, change)),
-            hold,
-            repository,
-            snapshot,
-        }
-    }
 }
 
 /// The journal's half is done, and the repository's is not.
@@ -549,6 +370,5 @@ fn half_done(what: &str, fault: Fault) -> Fault {
     Fault { message: format!("{what}: {}", fault.message), ..fault }
 }
 
-fn busy(repository: &str) -> Fault {
-    Fault::busy(format!("a creation or a deletion is at work in repository {repository}"))
-}
+#[cfg(test)]
+mod tests;

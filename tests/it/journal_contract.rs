@@ -485,7 +485,7 @@ fn what_min_age_is_locked_to_outlives_its_policy(open: Open) {
     let lock =
         |uid: &str, steps: &[Locked]| Change::LockAge { policy_uid: uid.into(), lock: AgeLock::of(steps.to_vec()) };
     commit(&mut opened, &[adopt("u", "db"), lock("u", &[locked(7, 1), locked(30, 2)]), lock("gone", &[locked(9, 3)])]);
-    let retire = Change::Retire { policy_uid: "u".into(), at: at(4) };
+    let retire = Change::Retire { policy_uid: "u".into(), at: at(4), seq_no: 1 };
     commit(&mut opened, &[lock("u", &[locked(30, 2)]), lock("gone", &[]), retire]);
     opened.journal.trim(at(i64::MAX), 1_000).expect("trimmed");
     let locks = opened.journal.load().expect("loaded").age_locks;

@@ -8,6 +8,7 @@ mod clocks;
 mod edits;
 mod guards;
 mod guards_bypassed;
+mod guests;
 mod holds;
 mod journal;
 mod notices;

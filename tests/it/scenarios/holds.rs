@@ -60,6 +60,30 @@ fn a_hold_that_comes_while_a_deletion_is_under_way_is_kept() {
     assert_eq!(stage.kept_names(), ["s2", "s4"]);
 }
 
+/// A deletion that ran out of its time may still be at it: of what it was asked to delete nobody can say anything.
+#[test]
+fn a_hold_that_comes_while_a_deletion_is_watched_is_kept() {
+    let mut stage = Stage::new("07:00", &[tidying("db", "0 8 * * *", 1).time_limit("20m")]);
+    keep_days(&mut stage, "db", 4);
+    stage.at("08:00");
+    stage.obey("db list");
+    stage.obey("db list");
+    stage.expect_asked(&["db delete s1"]);
+    stage.at("08:20");
+    assert_eq!(stage.runs("db"), ["deletion of 08:00 by schedule: time_limit_exceeded"]);
+    let refusal = hold(&mut stage, "s1", None, false).err();
+    assert_eq!(refusal, Some(Refusal::NotAllowed("snapshot s1 is being deleted".into())));
+    hold(&mut stage, "s2", None, false).expect("held");
+    // It was not deleted; it can be held once that is known.
+    stage.obey_all();
+    stage.at("08:30");
+    stage.obey_all();
+    hold(&mut stage, "s1", None, false).expect("held");
+    stage.at("2 08:00");
+    stage.obey_all();
+    assert_eq!(stage.kept_names(), ["s1", "s2", "s4"]);
+}
+
 /// The journal is new and knows nothing: the snapshot says so itself.
 #[test]
 fn a_stamp_alone_holds_as_long_as_it_says() {
