@@ -194,7 +194,9 @@ impl Engine {
     fn bearings(&self, now: Moment) -> Done {
         let clock = Sight { now, trust: self.clock.trust, synchronised: self.clock.synchronised };
         let (roster, installation) = (self.roster.clone(), (*self.installation).into());
-        Done::Bearings(Box::new(Bearings { roster, installation, clock, age_locks: self.age_locks.clone() }))
+        let names = roster.repositories.keys();
+        let holds = names.map(|name| (name.clone(), self.held.in_repository(name, &roster))).collect();
+        Done::Bearings(Box::new(Bearings { holds, roster, installation, clock, age_locks: self.age_locks.clone() }))
     }
 
     pub(super) fn sites(&self, repositories: &[String], policies: &[String]) -> Result<Done, Refusal> {

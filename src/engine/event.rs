@@ -396,6 +396,8 @@ pub struct Bearings {
     pub clock: Sight,
     /// What `min_age` is locked to, by uid.
     pub age_locks: Arc<AgeLocks>,
+    /// What is held in each repository.
+    pub holds: BTreeMap<Arc<str>, Arc<Holds>>,
 }
 
 /// Why a command was refused.

@@ -78,7 +78,8 @@ impl Engine {
         if before.doubt.is_some() && trust.doubt.is_none() {
             self.lock_ages(now);
         }
-        if turned {
+        // A doubt may grow.
+        if turned || before.doubt != trust.doubt {
             self.show_restrictions();
         }
     }

@@ -320,8 +320,9 @@ fn bad_policy(problems: &[Problem]) -> ApiError {
 fn unknown(bearings: &Bearings, entry: Arc<Entry>) -> Survey {
     let uid = entry.policy.uid.as_deref().unwrap_or("not in force");
     let owner = Owner { installation: bearings.installation.clone(), policy_uid: uid.into() };
-    let grounds = grounds(bearings, owner.clone(), &entry.policy, None, Arc::default()).map(Box::new);
-    Survey { entry, owner, grounds, holds: Arc::default(), now: bearings.clock.now.wall }
+    let holds = bearings.holds.get(&entry.repository.name).cloned().unwrap_or_default();
+    let grounds = grounds(bearings, owner.clone(), &entry.policy, None, holds.clone()).map(Box::new);
+    Survey { entry, owner, grounds, holds, now: bearings.clock.now.wall }
 }
 
 /// Returns the grounds of a policy that deleted nothing so far; `None` where it does not begin to.

@@ -9,6 +9,7 @@ use expect_test::{Expect, expect};
 use snapkeep::lifecycle::foresight::{
     AsLong, Fate, Foresight, Prospect, Spell, Stay, TooFar, ahead, differences, edited, first_trigger, outcome,
 };
+use snapkeep::lifecycle::hold::{Hold, Holds};
 use snapkeep::lifecycle::keep_rules::{Every, KeepRules};
 use snapkeep::lifecycle::plan::{Former, Freshness, Grounds, Guard, Held, Plan};
 use snapkeep::lifecycle::policy::{Condition, Limits, Policy};
@@ -500,4 +501,32 @@ fn too_far_is_told_with_how_far_it_came() {
     let mut many = many;
     many.listing = listing(&[HOUR_MS]);
     assert!(matches!(stays(&many)[0].1, Stay::Beyond { at } if at > NOW.plus(30 * DAY_MS)));
+}
+
+#[test]
+fn what_is_held_till_some_day_is_told_with_that_day_or_with_what_follows() {
+    let held = |case: &mut Case, name: &str, days: i64| {
+        let mut holds = Holds::default();
+        let until = Some(NOW.plus(days * DAY_MS));
+        holds.insert(name, Hold { until, compliance: false, made_at: NOW, reason: "audit".into() });
+        case.grounds.holds = Arc::new(holds);
+    };
+    // Longer than is looked ahead.
+    let mut many = case("0 * * * *", "0 * * * *", Some("900d"), None, 1);
+    many.listing = listing(&[HOUR_MS, DAY_MS]);
+    held(&mut many, "b", 90_000);
+    let told = stays(&many);
+    assert_eq!(told[0], ("b".to_string(), Stay::Beyond { at: NOW.plus(90_000 * DAY_MS) }));
+    assert!(matches!(told[1].1, Stay::Beyond { at } if at < NOW.plus(90_000 * DAY_MS)), "{told:?}");
+    // What comes then is seen, also where nothing is made any more.
+    for makes in [true, false] {
+        let mut case = case("0 3 * * *", "0 4 * * *", Some("7d"), None, 1);
+        case.listing = listing(&[HOUR_MS, 9 * DAY_MS]);
+        held(&mut case, "b", 40);
+        if !makes {
+            (case.policy.creation, case.grounds.freshness) = (None, None);
+        }
+        let goes_at = NOW.plus(40 * DAY_MS + 2 * HOUR_MS);
+        assert!(matches!(stays(&case)[0].1, Stay::Until { at, .. } if at == goes_at), "{makes} {:?}", stays(&case));
+    }
 }

@@ -143,14 +143,26 @@ pub(super) fn stays(mut world: World<'_>, plan: &Plan) -> Vec<Stay> {
             break Stay::AsLong(AsLong::NothingNewer);
         }
     };
-    stays.into_iter().map(|stay| stay.unwrap_or_else(|| rest.clone())).collect()
+    let rest_of = |entry: &Entry| match (&entry.verdict, &rest) {
+        // Whatever comes then, its hold lasts longer than was looked ahead.
+        (Verdict::Keep(Keep::Held { until: Some(until), .. }), Stay::Beyond { at }) if until > at => {
+            Stay::Beyond { at: *until }
+        }
+        _ => rest.clone(),
+    };
+    stays.into_iter().zip(&plan.entries).map(|(stay, entry)| stay.unwrap_or_else(|| rest_of(entry))).collect()
 }
 
 /// Returns after when time alone changes no verdict on what a plan shows.
 fn quiet_at(world: &World<'_>, plan: &Plan) -> Timestamp {
     let newest = plan.entries.iter().filter_map(|entry| entry.target.taken_at).max();
+    let held_until = plan.entries.iter().filter_map(|entry| match &entry.verdict {
+        Verdict::Keep(Keep::Held { until, .. }) => *until,
+        _ => None,
+    });
+    let from = newest.into_iter().chain(held_until).fold(plan.made_at, Timestamp::max);
     let Grounds { condition, guards, lock, .. } = &world.grounds;
     let spans = [condition.max_age(), condition.min_age(), lock.min_age(), guards.grace.as_ref()];
     let span_ms = spans.into_iter().flatten().map(|span| span.millis()).fold(0, i64::saturating_add);
-    newest.map_or(plan.made_at, |newest| newest.max(plan.made_at)).plus(span_ms)
+    from.plus(span_ms)
 }

@@ -60,6 +60,7 @@ fn daemon(case: &Case) -> Daemon {
         installation: "house".into(),
         clock: case.grounds.clock,
         age_locks: Arc::default(),
+        holds: Default::default(),
     };
     let _seen = daemon.answering(move |what| match what {
         What::Bearings => Ok(Done::Bearings(Box::new(bearings.clone()))),

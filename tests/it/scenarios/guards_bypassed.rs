@@ -280,3 +280,23 @@ fn a_journal_that_knows_nothing_of_clocks_knows_how_late_it_was() {
     }
     assert_eq!(stage.kept_names().iter().filter(|name| name.starts_with('s')).count(), 7);
 }
+
+#[test]
+fn an_approval_after_two_policies_changed_names_deletes_what_was_shown_and_nothing_of_the_other() {
+    let (one, other) = (tidying("a", "0 8 * * *", 1).uid("x"), tidying("b", "0 8 * * *", 1).uid("y"));
+    let mut stage = Stage::new("07:00", &[one.clone(), other.clone()]);
+    for policy in ["a", "b"] {
+        for number in 1..=6 {
+            stage.keep(policy, &format!("{policy}{number}"), &format!("{} 12:00", number - 6));
+        }
+    }
+    stage.at("08:00");
+    stage.obey_all();
+    assert_eq!(stage.kept.len(), 12, "both are held");
+    let plan = stage.tracked("a").held().expect("a plan waits").number;
+    stage.load(&[one.named("b"), other.named("a")]);
+    stage.at("08:01");
+    stage.tell(What::Approve { plan }).expect("approved");
+    stage.obey_all();
+    assert_eq!(stage.kept_names(), ["a6", "b1", "b2", "b3", "b4", "b5", "b6"]);
+}

@@ -85,6 +85,11 @@ fn a_journal_of_another_machine_makes_snapshots_and_deletes_none_until_a_person_
     let shown = stage.view.daemon().restrictions;
     assert!(shown.len() == 1 && shown[0].contains("accept-machine"), "{shown:?}");
     stage.tell(run_of("db", Kind::Deletion, None)).expect_err("not while it may be another's");
+    // Nor does a person, by name.
+    let books = stage.tell(What::Books { repositories: Vec::new() }).expect("the books");
+    let Done::Books(books) = books else { panic!("{books:?}") };
+    let forbidden = books.sites[0].forbidden.as_deref();
+    assert_eq!(forbidden, Some("the journal belongs to another machine"));
 
     let done = stage.tell(What::AcceptMachine).expect("accepted");
     assert!(matches!(done, Done::Acknowledged));
@@ -111,4 +116,14 @@ fn a_deletion_under_way_stops_where_the_journal_turns_out_to_be_another_machines
     stage.obey_all();
     assert_eq!(stage.kept.len(), 5);
     assert!(stage.runs("db")[0].contains("cancelled"), "{:?}", stage.runs("db"));
+}
+
+#[test]
+fn a_doubt_that_grows_is_shown_as_large_as_it_is() {
+    let mut stage = Stage::new("07:00", &[creating("db", "0 9 * * *")]);
+    for (at, by) in [("08:00", "forward by 1h"), ("05:00", "back by 2h"), ("06:30", "back by 30m")] {
+        stage.set_clock(at);
+        let shown = stage.view.daemon().restrictions;
+        assert!(shown.len() == 1 && shown[0].contains(by), "{at} {shown:?}");
+    }
 }
