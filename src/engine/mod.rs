@@ -22,6 +22,7 @@ mod gate;
 pub mod guarding;
 mod holding;
 pub mod latest;
+mod loaded;
 mod notices;
 mod operations;
 pub mod perform;
@@ -32,6 +33,7 @@ pub mod run;
 mod stepped;
 pub mod tokens;
 pub mod tracked;
+mod trusting;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -40,26 +42,24 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::journal::change::{Audit, Change, LoadedPolicy, RunRecord};
+use crate::journal::change::{Audit, Change};
 use crate::journal::record::{OperationRecord, TokenRecord};
 use crate::journal::{CHANGES_MANY, ErrorKind, Journal, JournalError};
 use crate::lifecycle::age_lock::AgeLocks;
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
-use crate::lifecycle::policy::Revision;
 use crate::lifecycle::time::{Moment, Timestamp};
-use crate::lifecycle::workflow::{Answer, Kind, Phase};
-use crate::roster::{self, Entry, Roster};
+use crate::lifecycle::workflow::{Answer, Kind};
+use crate::roster::Roster;
 
 use editing::Edits;
 use event::{Done, Errands, Event, JobId, Refusal};
 use gate::Gate;
-use guarding::Clock;
 use holding::Held;
-use latest::Latest;
 use restrict::NoRoom;
 use stepped::CLOCK_BACK_MS;
-use tracked::{Flow, Guarded, Tracked, Work};
+use tracked::{Flow, Tracked, Work};
+use trusting::Clock;
 use view::View;
 
 /// Who does what nobody asked for, in the audit.
@@ -173,7 +173,8 @@ impl Engine {
         synchronised: bool,
     ) -> Result<(Engine, Errands), JournalError> {
         let mut known = Vec::new();
-        let loaded = journal.load_each(&mut |loaded, policy| known.push(tracked(policy, &roster, &loaded.terms)))?;
+        let loaded =
+            journal.load_each(&mut |loaded, policy| known.push(loaded::tracked(policy, &roster, &loaded.terms)))?;
         view.set_installation(&loaded.installation, now.wall);
         for (job, at, trouble) in &loaded.chores {
             view.set_chore(job, *at, trouble.clone());
@@ -465,79 +466,8 @@ impl Engine {
     }
 }
 
-/// Returns a policy as the journal left it; the roster says next which version is in force.
-fn tracked(policy: LoadedPolicy, roster: &Roster, terms: &BTreeMap<Revision, Box<str>>) -> Tracked {
-    let latest = |run: &Option<RunRecord>| run.as_ref().map(Latest::of);
-    let (creation, creation_version) = policy.creation;
-    let (deletion, deletion_version) = policy.deletion;
-    let mut tracked = Tracked {
-        uid: policy.policy_uid,
-        name: policy.name,
-        switch: policy.switch,
-        seq_no: policy.seq_no,
-        entry: None,
-        creation: Flow::new(creation, creation_version, latest(&policy.last_creation)),
-        deletion: Flow::new(deletion, deletion_version, latest(&policy.last_deletion)),
-        seen: policy.seen,
-        cleared_at: policy.memory.cleared_at,
-        guarded: None,
-        last_good: None,
-        creation_over_at: None,
-        skips: policy.skips,
-        revision: (!policy.retired).then_some(policy.revision),
-    };
-    tracked.last_good = match (&policy.last_good, &tracked.creation.latest) {
-        // One record in memory for both.
-        (good, Some(latest)) if *good == policy.last_creation => Some(latest.clone()),
-        (good, _) => latest(good).map(Arc::new),
-    };
-    let guarded = Guarded {
-        former: policy
-            .memory
-            .former
-            .map(|revision| (guarding::former(terms.get(&revision).map(|text| &**text)), revision)),
-        braked: policy.memory.braked,
-        unlooked: policy.memory.unlooked,
-        leaves: false,
-        held: policy.held.map(Arc::new),
-        approval: policy.approval.map(Arc::new),
-        spared: None,
-    };
-    tracked.remember(|empty| *empty = guarded);
-    tracked.creation.terms = terms_of(&tracked.creation, &tracked.name, roster, terms);
-    tracked.deletion.terms = terms_of(&tracked.deletion, &tracked.name, roster, terms);
-    tracked
-}
-
 fn next_version<S>(flow: &mut Flow<S>) -> u64 {
     let version = flow.version;
     flow.version += 1;
     version
-}
-
-/// Returns the terms of what is under way: from the roster where that version is in force, else
-/// built again from the journal.
-fn terms_of<S: Work>(
-    flow: &Flow<S>,
-    name: &str,
-    roster: &Roster,
-    terms: &BTreeMap<Revision, Box<str>>,
-) -> Option<Arc<Entry>> {
-    let revision = match &flow.workflow.phase {
-        Phase::Waiting => return None,
-        Phase::Active(run) => &run.revision,
-        Phase::Watching(watch) => &watch.revision,
-    };
-    if let Some(entry) = roster.policies.get(name)
-        && entry.policy.revision == *revision
-    {
-        return Some(entry.clone());
-    }
-    match roster::entry_from_terms(terms.get(revision)?) {
-        Ok(entry) => Some(Arc::new(entry)),
-        Err(problem) => {
-            tracing::error!(policy = name, %problem, "the version of the policy that began a run cannot be built again");
-            None
-        }
-    }
 }
