@@ -112,5 +112,19 @@ fn people_look_ahead_and_try_an_edit_before_it_is_in_force() {
         let refused = run(&place, &words);
         assert!(refused.status.code() == Some(code) && said(&refused).contains(part), "{words:?}: {}", said(&refused));
     }
+
+    // Its policy is gone and one is held: an edit that takes up its uid again knows of that.
+    let uid = document(&place, &["explain", "wiki"])["policies"][0]["uid"].as_str().expect("a uid").to_owned();
+    let listed = document(&place, &["snapshots", "wiki"]);
+    let oldest = listed["policies"][0]["snapshots"][0]["name"].as_str().expect("a name").to_owned();
+    fs::remove_file(place.path("policies.d/wiki.toml")).expect("there");
+    place.until("the policy to go", |body| body["policies"].as_array().filter(|all| all.is_empty()).map(|_| ()));
+    let again = format!("uid = \"{uid}\"\n{}", POLICY.replace("max_count = 10", "max_count = 1"));
+    place.write("again.toml", &again);
+    let file = place.path("again.toml");
+    let again = ["plan", "again", "--policy", file.to_str().expect("UTF-8")];
+    assert_eq!(document(&place, &again)["edited"]["condemned"], 5);
+    succeeded(&place, &["hold", "add", &oldest, "--reason", "audit"]);
+    assert_eq!(document(&place, &again)["edited"]["condemned"], 4);
     assert_eq!(place.stop(), Some(0));
 }
