@@ -91,3 +91,15 @@ impl Place {
         self.said(method, path, "content-type: application/json\r\n", body.to_string().as_bytes())
     }
 }
+
+impl Place {
+    /// Asks and does not wait for the answer.
+    pub fn begin(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> UnixStream {
+        let mut stream = self.connect();
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nhost: snapkeep\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
+        let whole = [head.as_bytes(), body].concat();
+        stream.write_all(&whole).expect("the daemon takes it");
+        stream
+    }
+}

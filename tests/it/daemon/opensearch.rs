@@ -3,8 +3,10 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use snapkeep::clock;
 
 use super::place::Place;
+use crate::support::dice::Dice;
 
 const BASE: &str = "/_plugins/_sm/policies";
 
@@ -580,4 +582,80 @@ fn set(value: &mut Value, at: &[String], to: Value) {
         [] => *value = to,
         [first, rest @ ..] => set(&mut value[first.as_str()], rest, to),
     }
+}
+
+/// Kills in the daily run; more by `SNAPKEEP_KILLS`.
+const KILLS: u64 = 18;
+/// A change to a policy is over after so many writes to files.
+const WRITES_MAX: u64 = 9;
+
+#[test]
+fn a_change_cut_off_by_a_kill_is_there_or_not_and_its_key_says_which() {
+    let kills = std::env::var("SNAPKEEP_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
+    let mut dice = Dice::new(clock::now().wall.millis().unsigned_abs());
+    let mut place = place();
+    let description = |place: &Place, name: &str| {
+        let read = place.ask("GET", &path(name));
+        (read.status == 200).then(|| read.json()["sm_policy"]["description"].clone())
+    };
+    let (mut there, mut not_there) = (0, 0);
+    for number in 0..kills {
+        let name = format!("p{}", number / 3);
+        let mut policy = daily();
+        policy["description"] = json!(format!("as of {number}"));
+        let wanted = (number % 3 < 2).then(|| policy["description"].clone());
+        let before = description(&place, &name);
+        let (method, query) = match number % 3 {
+            0 => ("POST", String::new()),
+            1 => ("PUT", format!("?{}", numbers(&place.ask("GET", &path(&name)).json()))),
+            _ => ("DELETE", String::new()),
+        };
+        let (at, key) = (format!("{}{query}", path(&name)), format!("idempotency-key: k{number}\r\n"));
+        let body = if wanted.is_some() { policy.to_string() } else { String::new() };
+        let writes = place.writes();
+        let line = place.begin(method, &at, &key, body.as_bytes());
+        let mut left = dice.below(WRITES_MAX) as usize;
+        while left > 0 {
+            match writes.next() {
+                0 => break,
+                seen => left = left.saturating_sub(seen),
+            }
+        }
+        place.kill();
+        drop(line);
+        let _ = fs::remove_file(place.path("state/api.sock"));
+        place.start();
+        place.until("an answer", |_| Some(()));
+
+        // It is there wholly or not at all, and file and answer agree.
+        let found = description(&place, &name);
+        assert!(found == wanted || found == before, "{method} {name}: {found:?}, before {before:?}");
+        let file = fs::read_to_string(place.path(&format!("state/policies.d/{name}.toml"))).ok();
+        let says = |words: &Value| file.as_ref().is_some_and(|file| file.contains(words.as_str().unwrap_or("-")));
+        assert_eq!(found.as_ref().map(says), file.as_ref().map(|_| true), "{method} {name}: {file:?}");
+        if found == wanted {
+            there += 1
+        } else {
+            not_there += 1
+        }
+
+        let again = place.said(method, &at, &key, body.as_bytes());
+        match again.status {
+            200 | 201 => assert_eq!(description(&place, &name), wanted, "{again:?}"),
+            409 => {
+                assert!(again.text.contains("not done"), "{again:?}");
+                assert_eq!(description(&place, &name), before, "{again:?}");
+                // For the next of the three, under another key.
+                let other = place.said(method, &at, "", body.as_bytes());
+                assert!(other.status < 300, "{other:?}");
+            }
+            _ => panic!("{method} {name}: {again:?}"),
+        }
+        assert_eq!(description(&place, &name), wanted);
+    }
+    let audit = place.command(&["--json", "audit", "--limit", "1000"]).output().expect("the command runs");
+    let audit: Value = serde_json::from_slice(&audit.stdout).expect("JSON");
+    let open = audit["records"].as_array().expect("a list").iter().filter(|line| line["answer"].is_null());
+    assert_eq!(open.count(), 0, "every change was settled: {audit}");
+    println!("{kills} kills: {there} changes were there afterwards, {not_there} were not");
 }
