@@ -47,6 +47,7 @@ enum Outcome {
     WouldBeReplaced,
     Kept,
     Refused,
+    Failed,
 }
 
 impl Outcome {
@@ -59,6 +60,7 @@ impl Outcome {
             Outcome::WouldBeReplaced => "would be replaced",
             Outcome::Kept => "kept as it was",
             Outcome::Refused => "refused",
+            Outcome::Failed => "failed",
         }
     }
 
@@ -67,7 +69,7 @@ impl Outcome {
             Outcome::Written | Outcome::Replaced => Tone::Good,
             Outcome::Unchanged | Outcome::WouldBeWritten | Outcome::WouldBeReplaced => Tone::Plain,
             Outcome::Kept => Tone::Warning,
-            Outcome::Refused => Tone::Bad,
+            Outcome::Refused | Outcome::Failed => Tone::Bad,
         }
     }
 }
@@ -95,10 +97,15 @@ pub fn import(choice: &ConfigChoice, arguments: ImportArguments, out: &mut Out<'
     let mut items = items(&entries, &names)?;
     check(&mut items, &roster, &folder);
     for item in &mut items {
-        place(item, &roster, &folder, &folders, overwrite, dry_run)?;
+        if let Err(error) = place(item, &roster, &folder, &folders, overwrite, dry_run) {
+            // The others are tried all the same, and what became of each is shown.
+            item.outcome = Outcome::Failed;
+            let message = format!("failed to write {}: {error}", file_in(&folder, &item.name).display());
+            item.problems.push(SmProblem { path: String::new(), message, hint: None });
+        }
     }
     show(&items, &folder, out)?;
-    let is_fine = |item: &Item| !matches!(item.outcome, Outcome::Kept | Outcome::Refused);
+    let is_fine = |item: &Item| !matches!(item.outcome, Outcome::Kept | Outcome::Refused | Outcome::Failed);
     Ok(if items.iter().all(is_fine) { Exit::Fine } else { Exit::Failed })
 }
 
@@ -254,7 +261,7 @@ fn place(
     folders: &[PathBuf],
     overwrite: bool,
     dry_run: bool,
-) -> Result<(), Failure> {
+) -> io::Result<()> {
     if item.outcome == Outcome::Refused {
         return Ok(());
     }
@@ -276,7 +283,7 @@ fn place(
     let found = match fs::read(&file) {
         Ok(found) => Some(found),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(failed(&file, &error)),
+        Err(error) => return Err(error),
     };
     let is_there = found.is_some() || elsewhere.is_some();
     item.outcome = match (is_there, found.as_deref() == Some(item.text.as_bytes())) {
@@ -296,13 +303,9 @@ fn place(
         (false, false) => Outcome::Written,
     };
     if matches!(item.outcome, Outcome::Written | Outcome::Replaced) {
-        write(folder, &file, &item.text, item.outcome == Outcome::Written).map_err(|error| failed(&file, &error))?;
+        write(folder, &file, &item.text, item.outcome == Outcome::Written)?;
     }
     Ok(())
-}
-
-fn failed(file: &Path, error: &io::Error) -> Failure {
-    Failure::new(Exit::Failed, format!("failed to write {}: {error}", file.display()))
 }
 
 /// Puts a file in place whole, under a name that is not read until it is. A `new` one replaces nothing that
@@ -362,7 +365,7 @@ fn show(items: &[Item], folder: &Path, out: &mut Out<'_>) -> Result<(), Failure>
     let mut table = Table::new(&["POLICY", "FILE", "OUTCOME", "LEFT OUT"]);
     for item in items {
         let file = match item.outcome {
-            Outcome::Refused => "-".to_string(),
+            Outcome::Refused | Outcome::Failed => "-".to_string(),
             _ => file_in(folder, &item.name).display().to_string(),
         };
         let left_out = if item.left_out.is_empty() { "-".to_string() } else { item.left_out.join(", ") };

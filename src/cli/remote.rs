@@ -34,6 +34,10 @@ const PAGE: usize = 500;
 const POLICIES_MAX: u64 = 100_000;
 /// Five hundred policies of sixty kilobytes each.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
+/// All answers together: a hundred thousand policies of two kilobytes, and some.
+const BYTES_MAX: usize = 256 << 20;
+/// Whoever answers in smaller pieces than OpenSearch's own twenty at a time wants to be read for ever.
+const PAGES_MAX: usize = 5000;
 /// For one answer, connection included.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 /// A server's own words, as far as they help.
@@ -121,14 +125,21 @@ impl Remote {
     pub fn policies(&self) -> Result<Vec<Value>, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, format!("failed to start: {error}")))?;
-        runtime.block_on(self.pages())
+        let policies = runtime.block_on(self.pages());
+        // A name that is still being looked up has nobody to wait for it.
+        runtime.shutdown_background();
+        policies
     }
 
     async fn pages(&self) -> Result<Vec<Value>, Failure> {
         let mut found: BTreeMap<String, Value> = BTreeMap::new();
-        let mut from = 0;
-        loop {
-            let (total, page) = self.page(from).await?;
+        let (mut from, mut bytes) = (0, 0);
+        for _ in 0..PAGES_MAX {
+            let (total, page, length) = self.page(from).await?;
+            bytes += length;
+            if bytes > BYTES_MAX {
+                return Err(self.failed(format!("answers with more than {} MB", BYTES_MAX >> 20)));
+            }
             if total > POLICIES_MAX {
                 return Err(self.failed(format!("claims to have {total} policies")));
             }
@@ -150,9 +161,11 @@ impl Remote {
                 return Err(self.failed(format!("listed {} of {total} policies", found.len())));
             }
         }
+        Err(self.failed(format!("answers with more than {PAGES_MAX} pages")))
     }
 
-    async fn page(&self, from: usize) -> Result<(u64, Vec<Value>), Failure> {
+    /// Returns how many policies there are, those that come after `from`, and the length of the answer.
+    async fn page(&self, from: usize) -> Result<(u64, Vec<Value>, usize), Failure> {
         let path = format!("{}{POLICIES}?from={from}&size={PAGE}", self.prefix);
         let answer = match tokio::time::timeout(self.answer_time, self.exchange(&path)).await {
             Ok(answer) => answer?,
@@ -161,6 +174,7 @@ impl Remote {
                 return Err(self.unreachable(message));
             }
         };
+        let length = answer.len();
         let mut answer: Value = serde_json::from_slice(&answer)
             .map_err(|error| self.failed(format!("answered with something that is no JSON: {error}")))?;
         let total = answer.get("total_policies").and_then(Value::as_u64);
@@ -168,7 +182,10 @@ impl Remote {
             Some(Value::Array(policies)) => Some(policies),
             _ => None,
         };
-        total.zip(policies).ok_or_else(|| self.failed("answered with something that is no list of policies"))
+        match (total, policies) {
+            (Some(total), Some(policies)) => Ok((total, policies, length)),
+            _ => Err(self.failed("answered with something that is no list of policies")),
+        }
     }
 
     async fn exchange(&self, path: &str) -> Result<Vec<u8>, Failure> {

@@ -253,6 +253,19 @@ fn what_is_there_stays_unless_it_may_be_replaced() {
 }
 
 #[test]
+fn a_file_that_cannot_be_written_is_told_and_the_others_are_written() {
+    let home = Home::new();
+    fs::create_dir(home.path("policies.d/b.toml")).expect("made");
+    let list = json!([wrapped("a", good(1)), wrapped("b", good(2)), wrapped("c", good(3))]);
+    let (exit, said, _) = home.run(&["import", &home.json(&list)]);
+    assert_eq!(exit, Exit::Failed);
+    assert!(said.starts_with("b: failed to write HOME/policies.d/b.toml: Is a directory"), "{said}");
+    assert!(narrow(&said).contains("\nb  -  failed  -\n"), "{said}");
+    assert_eq!(home.files("policies.d"), ["a.toml", "b.toml", "c.toml"]);
+    assert!(home.file("policies.d/c.toml").contains("3 8 * * *"));
+}
+
+#[test]
 fn a_policy_in_force_from_another_folder_is_neither_masked_unasked_nor_written_in_vain() {
     let home = Home::new();
     let given = home.json(&wrapped("wiki", good(1)));
