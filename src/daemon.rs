@@ -9,16 +9,21 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch as flag;
 
 use crate::clock;
+use crate::config::access::is_loopback;
+use crate::config::key_pair::KeyPairFiles;
 use crate::config::settings::Settings;
 use crate::config::sources::Sources;
 use crate::config::zone;
@@ -29,11 +34,11 @@ use crate::engine::perform::Performer;
 use crate::engine::run;
 use crate::engine::view::{Rhythm, View};
 use crate::housekeeping::{self, Task};
-use crate::http::{Api, Socket, StateRecords, serve};
+use crate::http::{self, Api, Limits, Listener, Socket, StateRecords, TellTrouble, Tls};
 use crate::journal::change::DocumentKind;
 use crate::journal::record::Document;
 use crate::journal::{self, Depth, Journal, JournalError, OpenError, Reader};
-use crate::roster::{FileKind, Loader};
+use crate::roster::{FileKind, Loader, Problem};
 use crate::upkeep::Upkeep;
 use crate::watch::{self, Waker};
 
@@ -148,8 +153,8 @@ pub fn run(sources: &Sources, settings: &Settings, started: impl FnOnce(Started)
         editing: Some(Editing::new(sources, &state, inbox.clone(), waker.clone())),
         clock: clock::now,
     };
-    listen(&runtime, settings, api, ended)?;
-    signals(&runtime, &inbox, Some(waker.clone()))?;
+    let tls = listen(&runtime, settings, api, Doors::All, ended)?;
+    signals(&runtime, &inbox, Some((waker.clone(), tls)))?;
     let chores = chores(settings, &state, &waker, &inbox, upkeep);
     if settings.housekeeping.enabled {
         view.set_rhythms(rhythms(settings));
@@ -212,7 +217,7 @@ fn safe_mode(
     let (ending, ended) = flag::channel(false);
     let api =
         Api { view: view.clone(), inbox: inbox.clone(), records: None, upkeep: None, editing: None, clock: clock::now };
-    listen(&runtime, settings, api, ended)?;
+    listen(&runtime, settings, api, Doors::SocketOnly, ended)?;
     signals(&runtime, &inbox, None)?;
     started(Started { view, safe_mode: Some(why.clone()) });
     while let Ok(event) = events.recv() {
@@ -245,26 +250,128 @@ fn runtime() -> Result<Runtime, DaemonError> {
         .map_err(DaemonError::system("start the runtime"))
 }
 
+/// Where callers come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doors {
+    /// Everywhere that the settings say.
+    All,
+    /// At the socket: tokens are in the journal, which cannot be read.
+    SocketOnly,
+}
+
+/// Files that are open beside connections: the journal and its readers, pipes to drivers, the socket's callers.
+const FILES_BESIDE: u64 = 768;
+
+/// Makes room for as many open files as there may be connections. Without it a flood of callers could take the
+/// files that the journal needs.
+fn make_room_for_connections(settings: &Settings) -> Result<(), DaemonError> {
+    let addresses = u64::try_from(settings.http.listen.len()).unwrap_or(u64::MAX);
+    let wanted = addresses.saturating_mul(u64::from(settings.http.connections_max)).saturating_add(FILES_BESIDE);
+    let limit = getrlimit(Resource::Nofile);
+    if addresses == 0 || limit.current.is_none_or(|current| current >= wanted) {
+        return Ok(());
+    }
+    let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
+    if limit.maximum.is_none_or(|maximum| maximum >= wanted) && setrlimit(Resource::Nofile, raised).is_ok() {
+        return Ok(());
+    }
+    let may = limit.maximum.unwrap_or(wanted);
+    Err(DaemonError::Refused(format!(
+        "[http] allows so many connections that {wanted} files may be open, and this process may open {may}: lower \
+         connections_max, or raise LimitNOFILE of the service"
+    )))
+}
+
+/// Opens the doors, and returns what the certificate of those to the network is read by, if there are any.
 fn listen(
     runtime: &Runtime,
     settings: &Settings,
     api: Api,
+    doors: Doors,
     mut ended: flag::Receiver<bool>,
-) -> Result<(), DaemonError> {
+) -> Result<Option<Tls>, DaemonError> {
     let _inside = runtime.enter();
     let socket = Socket::bind(&settings.socket).map_err(DaemonError::system("listen on the socket"))?;
     let socket = socket.with_roles(settings.http.roles.clone());
-    runtime.spawn(async move {
-        serve(socket, api, async move {
-            let _ = ended.wait_for(|ended| *ended).await;
-        })
-        .await;
-    });
-    Ok(())
+    let mut listeners = vec![Listener::Socket(socket)];
+    let mut tls = None;
+    match doors {
+        Doors::All => {
+            make_room_for_connections(settings)?;
+            tls = certificate(settings, &api.view)?;
+            for address in &settings.http.listen {
+                listeners.push(address_listener(runtime, *address, tls.clone(), &api.view)?);
+            }
+        }
+        Doors::SocketOnly if settings.http.listen.is_empty() => {}
+        Doors::SocketOnly => tracing::warn!("nobody listens on the network: tokens cannot be checked"),
+    }
+    let limits = Limits {
+        connections_max: usize::try_from(settings.http.connections_max).unwrap_or(usize::MAX),
+        rate: settings.http.rate,
+        ..Limits::default()
+    };
+    runtime.spawn(http::serve_all(listeners, api, limits, async move {
+        let _ = ended.wait_for(|ended| *ended).await;
+    }));
+    Ok(tls)
+}
+
+fn address_listener(
+    runtime: &Runtime,
+    address: SocketAddr,
+    tls: Option<Tls>,
+    view: &Arc<View>,
+) -> Result<Listener, DaemonError> {
+    match tls {
+        Some(tls) if !is_loopback(&address) => {
+            Ok(Listener::OnceThereIsAToken { address, tls, tell: teller(view, &address.to_string()) })
+        }
+        None if !is_loopback(&address) => {
+            // The settings were refused before; this is the last wall.
+            Err(DaemonError::Refused(format!("others can reach {address}, and there is no TLS")))
+        }
+        tls => {
+            let listener = runtime
+                .block_on(TcpListener::bind(address))
+                .map_err(|error| DaemonError::Refused(format!("failed to listen on {address}: {error}")))?;
+            let protected = if tls.is_some() { "with TLS" } else { "without TLS, for this machine" };
+            tracing::info!(%address, "listening {protected}");
+            Ok(Listener::Address { listener, tls })
+        }
+    }
+}
+
+/// Reads the certificate, where there is to be one. One that is no good at the start is for a person.
+fn certificate(settings: &Settings, view: &Arc<View>) -> Result<Option<Tls>, DaemonError> {
+    let Some(files) = settings.http.tls.clone() else { return Ok(None) };
+    if settings.http.listen.is_empty() {
+        return Ok(None);
+    }
+    let mut files = KeyPairFiles::new(files);
+    let read = move || {
+        let read = files.read_if_changed()?;
+        Some(read.map(|[certificate, key]| http::Pair { certificate, key }))
+    };
+    let refused = |trouble| DaemonError::Refused(format!("failed to read the certificate for [http.tls]: {trouble}"));
+    Tls::new(Box::new(read), teller(view, "[http.tls]")).map(Some).map_err(refused)
+}
+
+/// Returns what shows a trouble of a door beside the problems of the files.
+fn teller(view: &Arc<View>, of: &str) -> TellTrouble {
+    let (view, of) = (view.clone(), of.to_owned());
+    Box::new(move |trouble| {
+        let problem = trouble.map(|trouble| Problem::of_file(Path::new("snapkeep.toml"), format!("{of}: {trouble}")));
+        view.set_aside(&of, problem);
+    })
 }
 
 /// SIGTERM and SIGINT stop; SIGHUP reads the configuration again.
-fn signals(runtime: &Runtime, inbox: &SyncSender<Event>, waker: Option<Waker>) -> Result<(), DaemonError> {
+fn signals(
+    runtime: &Runtime,
+    inbox: &SyncSender<Event>,
+    reload: Option<(Waker, Option<Tls>)>,
+) -> Result<(), DaemonError> {
     let _inside = runtime.enter();
     let what = "listen to signals";
     let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::system(what))?;
@@ -277,9 +384,14 @@ fn signals(runtime: &Runtime, inbox: &SyncSender<Event>, waker: Option<Waker>) -
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = hangup.recv() => {
-                    if let Some(waker) = &waker {
+                    if let Some((waker, tls)) = &reload {
                         tracing::info!("SIGHUP: reading the configuration again");
                         waker.wake();
+                        if let Some(tls) = tls.clone() {
+                            let uptime = clock::now().uptime;
+                            // What is wrong with it is told where problems are.
+                            let _ = tokio::task::spawn_blocking(move || tls.look(uptime)).await;
+                        }
                     }
                 }
             }

@@ -22,7 +22,7 @@ pub struct Settings {
     pub log: LogSettings,
     /// The daemon's own chores.
     pub housekeeping: Housekeeping,
-    /// Who may call it.
+    /// Who may call it, and where.
     pub http: HttpSettings,
 }
 
@@ -196,7 +196,7 @@ impl Settings {
         if let Some(table) = table {
             table.finish(findings, &[]);
         }
-        let http = HttpSettings::read(findings, &mut root);
+        let http = HttpSettings::read(findings, &mut root, base);
         root.finish(findings, &[]);
         Settings { state_dir, socket, jobs_max: jobs_max.map_or(JOBS_MAX, |jobs| jobs.value), log, housekeeping, http }
     }

@@ -42,6 +42,7 @@ struct Shown {
     primary_term: u64,
     tokens: Tokens,
     age_locks: Arc<AgeLocks>,
+    asides: BTreeMap<Box<str>, Problem>,
 }
 
 /// Tokens that were not removed, by id.
@@ -128,6 +129,13 @@ impl Daemon {
 }
 
 impl Shown {
+    fn problems(&self) -> Arc<[Problem]> {
+        if self.asides.is_empty() {
+            return self.problems.clone();
+        }
+        self.problems.iter().chain(self.asides.values()).cloned().collect()
+    }
+
     fn repositories(&self) -> Vec<RepositoryShown> {
         let shown = |repository: &RepositoryShown| RepositoryShown {
             maintenance: self.maintenance.get(&*repository.name).cloned(),
@@ -164,7 +172,7 @@ impl View {
             started_at: shown.started_at,
             last_turn: shown.last_turn,
             policies: shown.policies.len(),
-            problems: shown.problems.clone(),
+            problems: shown.problems(),
             chores: shown.chores.clone(),
             rhythms: shown.rhythms.clone(),
             repositories: shown.repositories(),
@@ -267,6 +275,16 @@ impl View {
 
     pub(super) fn set_age_locks(&self, locks: Arc<AgeLocks>) {
         self.write().age_locks = locks;
+    }
+
+    /// Shows a problem beside those of the files in force, in the place of what there was of the same; `None`
+    /// when it is over.
+    pub fn set_aside(&self, of: &str, problem: Option<Problem>) {
+        let mut shown = self.write();
+        match problem {
+            Some(problem) => shown.asides.insert(of.into(), problem),
+            None => shown.asides.remove(of),
+        };
     }
 
     pub(super) fn set_notices_waiting(&self, count: u64) {

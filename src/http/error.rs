@@ -71,6 +71,39 @@ impl ApiError {
         self
     }
 
+    /// Sends a header with it.
+    pub fn header(mut self, name: HeaderName, value: impl Into<String>) -> ApiError {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Somebody speaks plain HTTP where only TLS is spoken.
+    pub fn no_tls() -> ApiError {
+        ApiError::bad_request("no_tls", "this port speaks TLS only").hint("ask by https://")
+    }
+
+    /// Returns the whole answer as it goes over a connection that nothing else is said on.
+    pub fn in_plain_http(self) -> String {
+        let status = self.status;
+        let body = serde_json::to_string(&self.document()).unwrap_or_default();
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
+             connection: close\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    fn document(self) -> ProblemDocument {
+        ProblemDocument {
+            kind: "about:blank".into(),
+            title: self.status.canonical_reason().unwrap_or("Error").into(),
+            status: self.status.as_u16(),
+            code: self.code.into(),
+            detail: self.detail,
+            hint: self.hint,
+        }
+    }
+
     /// Returns the refusal as callers of a path expect it: OpenSearch's form below its own paths, a problem
     /// document everywhere else. Every refusal that is made before a handler is asked goes through here.
     pub fn at(mut self, path: &str) -> Response {
@@ -110,19 +143,11 @@ impl ApiError {
 }
 
 impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let document = ProblemDocument {
-            kind: "about:blank".into(),
-            title: self.status.canonical_reason().unwrap_or("Error").into(),
-            status: self.status.as_u16(),
-            code: self.code.into(),
-            detail: self.detail,
-            hint: self.hint,
-        };
+    fn into_response(mut self) -> Response {
+        let (status, headers) = (self.status, AppendHeaders(std::mem::take(&mut self.headers)));
         // A document of plain strings always becomes JSON; an empty body would still carry the status.
-        let body = serde_json::to_vec(&document).unwrap_or_default();
-        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-        (self.status, kind, AppendHeaders(self.headers), body).into_response()
+        let body = serde_json::to_vec(&self.document()).unwrap_or_default();
+        (status, [(header::CONTENT_TYPE, "application/problem+json")], headers, body).into_response()
     }
 }
 

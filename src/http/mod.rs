@@ -1,4 +1,5 @@
-//! The daemon's face for programs: HTTP and JSON, on a Unix socket.
+//! The daemon's face for programs: HTTP and JSON, on a Unix socket and, where that is wanted, over the
+//! network.
 //!
 //! Explaining reads the last published view and nothing else: it answers while every driver hangs,
 //! while the journal is slow, and while the engine is at work. What changes something goes to the
@@ -27,6 +28,9 @@ mod shape;
 mod single;
 mod sm;
 mod socket;
+mod stall;
+mod throttle;
+mod tls;
 mod token;
 mod tokens;
 mod upkeep;
@@ -51,11 +55,13 @@ use crate::lifecycle::role::Role;
 use crate::lifecycle::time::Moment;
 use crate::upkeep::Upkeep;
 
+pub use access::Limits;
 pub use records::{OpenRecords, Records, StateRecords, Unread};
 pub use routes::{Pace, Route, routes};
-pub use serve::serve;
+pub use serve::{Listener, has_living_token, serve, serve_all};
 pub use shape::problem as problem_body;
 pub use socket::{Socket, short};
+pub use tls::{Pair, ReadPair, TellTrouble, Tls};
 
 use error::ApiError;
 use repeat::UnderWay;
@@ -101,14 +107,17 @@ struct Shared {
     looks: Semaphore,
     reads: Arc<Semaphore>,
     under_way: UnderWay,
+    doors: access::Doors,
 }
 
 type State = axum::extract::State<Arc<Shared>>;
 
 /// Answers every route of the table.
-fn router(api: Api) -> Router {
-    let (looks, reads) = (Semaphore::new(LOOKS_MAX), Arc::new(Semaphore::new(READS_MAX)));
-    let shared = Arc::new(Shared { api, looks, reads, under_way: UnderWay::default() });
+fn router(api: Api, limits: Limits) -> Router {
+    let looks = Semaphore::new(LOOKS_MAX);
+    let reads = Arc::new(Semaphore::new(READS_MAX));
+    let shared =
+        Arc::new(Shared { api, looks, reads, doors: access::Doors::new(limits), under_way: UnderWay::default() });
     let mut router = Router::new();
     for Route { method, path, role, pace, handler, .. } in routes::routes() {
         // A viewer changes nothing, also where a question needs a body.

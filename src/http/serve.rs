@@ -1,6 +1,11 @@
-//! The loop that takes connections: bounded in number and in time, each known by who made it.
+//! The loops that take connections: bounded in number and in time, each known by where it comes from.
+//!
+//! Every listener has places of its own, so that callers over the network never take those of the socket.
 
+use std::fmt;
 use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,18 +15,23 @@ use axum::extract::Extension;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::access::Origin;
+use crate::engine::view::View;
+use crate::lifecycle::time::Moment;
+
+use super::access::{Limits, Origin};
+use super::error::ApiError;
+use super::stall::Stall;
+use super::tls::Tls;
 use super::{Api, Socket, router};
 
-/// Connections at once. Callers are a few people and their monitoring; the rest waits in the
+/// Connections at once on the socket. Callers are a few people and their monitoring; the rest waits in the
 /// kernel's queue.
-const CONNECTIONS_MAX: usize = 64;
-/// A client that has not sent its head within this holds a place for nothing.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
+const SOCKET_CONNECTIONS_MAX: usize = 64;
 /// The longest look and a slow reader fit.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(900);
 /// Heads beyond this are refused.
@@ -30,38 +40,112 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(3);
 /// After an error such as too many open files, for something to be closed meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// How often it is looked whether there is a token. A look is at memory.
+const TOKEN_LOOK: Duration = Duration::from_secs(1);
+/// What every TLS connection begins with; no HTTP request does.
+const HANDSHAKE: u8 = 0x16;
 
-/// Who asks, for the audit: a uid the kernel vouches for.
+/// Who asks, for the audit: a uid the kernel vouches for, or a token.
 #[derive(Clone, Debug)]
 pub struct Peer(pub Box<str>);
 
-/// Answers requests until `shutdown` is over, then lets open answers finish for a little while.
+/// Where callers come in.
+pub enum Listener {
+    /// A Unix socket.
+    Socket(Socket),
+    /// An address, bound.
+    Address {
+        /// Where connections arrive.
+        listener: TcpListener,
+        /// How they are protected; `None` on this machine alone.
+        tls: Option<Tls>,
+    },
+    /// An address that others can reach. It is bound as soon as there is a token to come in by, not before.
+    OnceThereIsAToken {
+        /// The address.
+        address: SocketAddr,
+        /// How connections are protected.
+        tls: Tls,
+        /// Is told why nobody listens there; `None` when somebody does.
+        tell: super::tls::TellTrouble,
+    },
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Listener::Socket(socket) => f.debug_tuple("Socket").field(socket).finish(),
+            Listener::Address { listener, .. } => f.debug_tuple("Address").field(listener).finish(),
+            Listener::OnceThereIsAToken { address, .. } => f.debug_tuple("OnceThereIsAToken").field(address).finish(),
+        }
+    }
+}
+
+/// Whether anybody could come in over the network.
+pub fn has_living_token(view: &View, now: Moment) -> bool {
+    view.tokens().values().any(|token| !token.is_over(now.wall))
+}
+
+/// Answers requests on a socket until `shutdown` is over, then lets open answers finish for a little while.
 pub async fn serve(socket: Socket, api: Api, shutdown: impl Future<Output = ()>) {
-    let router = router(api);
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    serve_all(vec![Listener::Socket(socket)], api, Limits::default(), shutdown).await;
+}
+
+/// The same on every listener.
+pub async fn serve_all(listeners: Vec<Listener>, api: Api, limits: Limits, shutdown: impl Future<Output = ()>) {
+    let desk = Desk { view: api.view.clone(), clock: api.clock, limits, router: router(api, limits) };
     let (ending, ended) = watch::channel(());
+    let mut loops = JoinSet::new();
+    for listener in listeners {
+        loops.spawn(listen(listener, desk.clone(), ended.clone()));
+    }
+    drop(ended);
+    shutdown.await;
+    let _ = ending.send(());
+    while loops.join_next().await.is_some() {}
+}
+
+/// What every listener needs.
+#[derive(Clone)]
+struct Desk {
+    view: Arc<View>,
+    clock: fn() -> Moment,
+    limits: Limits,
+    router: Router,
+}
+
+/// A connection that was accepted, and where it comes from.
+enum Arrived {
+    Socket(UnixStream, Origin),
+    Plain(TcpStream, Origin),
+    Tls(TcpStream, Origin, Tls),
+}
+
+async fn listen(listener: Listener, desk: Desk, mut ended: watch::Receiver<()>) {
+    let opened = tokio::select! {
+        _ = ended.changed() => return,
+        opened = open(listener, &desk) => opened,
+    };
+    let Some(listener) = opened else { return };
+    let places = match &listener {
+        Listener::Socket(_) => SOCKET_CONNECTIONS_MAX,
+        Listener::Address { .. } | Listener::OnceThereIsAToken { .. } => desk.limits.connections_max,
+    };
+    let places = Arc::new(Semaphore::new(places));
     let mut connections = JoinSet::new();
-    let mut shutdown = pin!(shutdown);
     loop {
         let place = tokio::select! {
-            () = &mut shutdown => break,
+            _ = ended.changed() => break,
             Some(_) = connections.join_next() => continue,
             place = places.clone().acquire_owned() => place,
         };
-        let stream = tokio::select! {
-            () = &mut shutdown => break,
-            stream = socket.accept() => stream,
+        let arrived = tokio::select! {
+            _ = ended.changed() => break,
+            arrived = accept(&listener) => arrived,
         };
-        match stream {
-            Ok(stream) => {
-                let origin = match socket.origin(&stream) {
-                    Ok(origin) => origin,
-                    Err(error) => {
-                        tracing::warn!(%error, "failed to tell who connected");
-                        continue;
-                    }
-                };
-                let connection = connection(stream, origin, router.clone(), ended.clone());
+        match arrived {
+            Ok(arrived) => {
+                let connection = arrived.answer(desk.clone(), ended.clone());
                 connections.spawn(async move {
                     let _place = place;
                     connection.await;
@@ -74,21 +158,116 @@ pub async fn serve(socket: Socket, api: Api, shutdown: impl Future<Output = ()>)
         }
     }
     // No new callers from here on.
-    drop(socket);
-    drop(ended);
-    let _ = ending.send(());
+    drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
     // Whoever is not done by then is cut off with the set.
     let _ = tokio::time::timeout(DRAIN_TIME_MAX, drained).await;
 }
 
-async fn connection(stream: UnixStream, origin: Origin, router: Router, mut ended: watch::Receiver<()>) {
-    let service = TowerToHyperService::new(router.layer(Extension(origin)));
+/// Waits until a listener may be opened, and opens it; `None` where it cannot be.
+async fn open(listener: Listener, desk: &Desk) -> Option<Listener> {
+    let Listener::OnceThereIsAToken { address, tls, tell } = listener else { return Some(listener) };
+    if !has_living_token(&desk.view, (desk.clock)()) {
+        let why = format!(
+            "nobody listens on {address} yet: there is no token to come in by. `snapkeep token add` makes one, and \
+             the address is opened within a second"
+        );
+        tracing::warn!("{why}");
+        tell(Some(&why));
+    }
+    while !has_living_token(&desk.view, (desk.clock)()) {
+        tokio::time::sleep(TOKEN_LOOK).await;
+    }
+    match TcpListener::bind(address).await {
+        Ok(listener) => {
+            tell(None);
+            tracing::info!(%address, "listening with TLS");
+            Some(Listener::Address { listener, tls: Some(tls) })
+        }
+        Err(error) => {
+            let why = format!("failed to listen on {address}: {error}");
+            tracing::error!("{why}");
+            tell(Some(&why));
+            None
+        }
+    }
+}
+
+async fn accept(listener: &Listener) -> io::Result<Arrived> {
+    match listener {
+        Listener::Socket(socket) => {
+            let stream = socket.accept().await?;
+            let origin = socket.origin(&stream)?;
+            Ok(Arrived::Socket(stream, origin))
+        }
+        Listener::Address { listener, tls } => {
+            let (stream, from) = listener.accept().await?;
+            let origin = Origin::Network { address: from.ip() };
+            // Small answers go out at once.
+            let _ = stream.set_nodelay(true);
+            Ok(match tls {
+                Some(tls) => Arrived::Tls(stream, origin, tls.clone()),
+                None => Arrived::Plain(stream, origin),
+            })
+        }
+        // It was opened before anybody could come.
+        Listener::OnceThereIsAToken { .. } => std::future::pending().await,
+    }
+}
+
+impl Arrived {
+    async fn answer(self, desk: Desk, ended: watch::Receiver<()>) {
+        match self {
+            Arrived::Socket(stream, origin) => connection(stream, origin, desk, ended).await,
+            Arrived::Plain(stream, origin) => connection(stream, origin, desk, ended).await,
+            Arrived::Tls(stream, origin, tls) => {
+                let time_max = desk.limits.head_time_max;
+                match tokio::time::timeout(time_max, protected(stream, &tls, (desk.clock)())).await {
+                    Ok(Ok(Some(stream))) => connection(stream, origin, desk, ended).await,
+                    Ok(Ok(None)) => {}
+                    Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+                    Err(_) => tracing::debug!("a handshake took too long"),
+                }
+            }
+        }
+    }
+}
+
+/// Agrees on TLS. Who speaks plain HTTP is told so and gets no further.
+async fn protected(
+    mut stream: TcpStream,
+    tls: &Tls,
+    now: Moment,
+) -> io::Result<Option<tokio_rustls::server::TlsStream<TcpStream>>> {
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 0 {
+        return Ok(None);
+    }
+    if first != [HANDSHAKE] {
+        stream.write_all(ApiError::no_tls().in_plain_http().as_bytes()).await?;
+        stream.shutdown().await?;
+        return Ok(None);
+    }
+    if tls.is_due(now.uptime) {
+        let tls = tls.clone();
+        // One that fails has told why; the last good certificate goes on.
+        let _ = tokio::task::spawn_blocking(move || tls.look(now.uptime)).await;
+    }
+    tls.acceptor().accept(stream).await.map(Some)
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    origin: Origin,
+    desk: Desk,
+    mut ended: watch::Receiver<()>,
+) {
+    let service = TowerToHyperService::new(desk.router.layer(Extension(origin)));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME_MAX)
+        .header_read_timeout(desk.limits.head_time_max)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Stall::new(stream, desk.limits.stall_time_max)), service);
     let mut connection = pin!(connection);
     let work = async {
         tokio::select! {

@@ -1,4 +1,6 @@
-//! Who may do what, over real sockets: by the kernel's word for who is at the other end.
+//! Who may do what, over real sockets: by the kernel's word for who is at the other end, and by tokens.
+
+pub mod network;
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};

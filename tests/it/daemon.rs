@@ -4,6 +4,7 @@
 //! The repository is a driver in shell that writes down what it was made to do, so that the account
 //! of the outside and the daemon's own journal can be compared.
 
+mod access;
 mod api;
 mod books;
 mod clock_thrown;
