@@ -218,7 +218,7 @@ fn note_use(shared: &Shared, record: &TokenRecord, now: Moment) {
     let (reply, _) = oneshot::channel();
     let what = What::UseToken { id: record.id.clone() };
     // An engine that is far behind hears of the next use.
-    let _ = shared.api.inbox.try_send(Event::Command(Command { who: "http".into(), what, reply }));
+    let _ = shared.api.inbox.try_send(Event::Command(Command { who: "http".into(), what, request: None, reply }));
 }
 
 /// Clients leave the padding out, or do not.

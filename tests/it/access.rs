@@ -152,3 +152,15 @@ fn more_groups_than_are_asked_for_at_first_are_all_believed() {
     assert_ne!(ask_as(&daemon, &many, &health)[0].0, 403);
     assert_eq!(ask_as(&daemon, &many[..200], &health)[0].0, 403);
 }
+
+#[test]
+fn the_page_about_access_has_every_route_with_its_role() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/access.md")).expect("a page");
+    let told: Vec<&str> = page.lines().filter(|line| line.starts_with("| `") && line.contains(" /")).collect();
+    let row = |route: &Route| {
+        let Route { method, path, role, about, .. } = route;
+        format!("| `{method} {path}` | {role} | {about} |")
+    };
+    let routes: Vec<String> = routes().iter().map(row).collect();
+    assert_eq!(told, routes, "docs/access.md should say:\n{}", routes.join("\n"));
+}
