@@ -206,6 +206,13 @@ fn takes() -> Vec<Takes> {
                 }),
             ),
         ),
+        post(
+            "/v1/tokens",
+            object(
+                &["name", "role"],
+                json!({ "name": text(), "role": { "enum": ["viewer", "operator", "admin"] }, "expires": number() }),
+            ),
+        ),
         get(
             "/_plugins/_sm/policies",
             &[

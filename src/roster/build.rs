@@ -15,7 +15,7 @@ use crate::config::repository::RepositoryDocument;
 use crate::config::rest::Rest;
 use crate::config::schedules::Schedules;
 use crate::config::table::nearest;
-use crate::config::{Digest, channel, zone};
+use crate::config::{Digest, FileKind, channel, zone};
 use crate::drivers::registry::{self, SettingProblem};
 use crate::lifecycle::policy::{Policy, Revision};
 use crate::lifecycle::schedule::Calendars;
@@ -59,7 +59,9 @@ pub(super) struct Parts<'a> {
 
 /// Returns what is wrong with a name, which is a file's stem.
 pub(super) fn name_problem(file: &Path, word: &str, name: &str) -> Option<Problem> {
-    if Policy::is_name(name) {
+    // What others named is called as they call it: a channel's identity in OpenSearch has capitals.
+    let plain = if word == FileKind::Policy.word() { name.to_string() } else { name.to_ascii_lowercase() };
+    if Policy::is_name(&plain) {
         return None;
     }
     let better: String = name

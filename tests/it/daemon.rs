@@ -12,6 +12,7 @@ mod disk;
 mod foresee;
 mod kills;
 mod opensearch;
+mod peers;
 pub mod place;
 mod quickstart;
 mod single;

@@ -496,7 +496,7 @@ fn a_key_is_one_request_and_its_answer_comes_again() {
     let stop =
         |key: &str| place.said("POST", &format!("{}/_stop", path("p")), &format!("idempotency-key: {key}\r\n"), b"");
     assert_eq!((stop("s").status, stop("s").header("idempotency-replayed")), (200, Some("true")));
-    // Every mutation left one row, however often it was asked.
+    // Every change left one row, however often it was asked, and so did every refusal.
     let audit = place.command(&["--json", "audit"]).output().expect("the command runs");
     let audit: Value = serde_json::from_slice(&audit.stdout).expect("JSON");
     let lines: Vec<String> = audit["records"]
@@ -506,7 +506,14 @@ fn a_key_is_one_request_and_its_answer_comes_again() {
         .map(|line| format!("{} {} {} {}", line["who"], line["what"], line["subject"], line["answer"]).replace('"', ""))
         .collect();
     let uid = rustix::process::getuid().as_raw();
-    assert_eq!(lines, [format!("uid:{uid} stop p done"), format!("uid:{uid} put p done")], "{audit}");
+    let expected = [
+        "stop p done",
+        "refused POST /_plugins/_sm/policies/q 400 Bad Request",
+        "refused POST /_plugins/_sm/policies/p 422 Unprocessable Entity",
+        "refused POST /_plugins/_sm/policies/p 409 Conflict",
+        "put p done",
+    ];
+    assert_eq!(lines, expected.map(|line| format!("uid:{uid} {line}")), "{audit}");
 }
 
 #[test]
