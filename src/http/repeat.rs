@@ -47,9 +47,10 @@ struct Taken<'a> {
 
 impl UnderWay {
     fn take(&self, who: &str, key: &str) -> Option<Taken<'_>> {
-        let key = (who.into(), key.into());
-        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.insert(key.clone()).then_some(Taken { under_way: self, key })
+        let key: (Box<str>, Box<str>) = (who.into(), key.into());
+        let is_free = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        // Made only where it is free: one that goes gives the key back.
+        is_free.then(|| Taken { under_way: self, key })
     }
 }
 
@@ -182,4 +183,21 @@ fn json(status: StatusCode, body: String) -> Response {
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_taken_once_until_it_is_given_back_and_by_each_caller_for_itself() {
+        let under_way = UnderWay::default();
+        let taken = under_way.take("uid:0", "k");
+        assert!(taken.is_some());
+        assert!(under_way.take("uid:0", "k").is_none());
+        assert!(under_way.take("uid:0", "k").is_none(), "who did not get it gives nothing back");
+        assert!(under_way.take("uid:1", "k").is_some() && under_way.take("uid:0", "l").is_some());
+        drop(taken);
+        assert!(under_way.take("uid:0", "k").is_some());
+    }
 }

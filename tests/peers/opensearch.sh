@@ -60,7 +60,7 @@ if venv "schemathesis-$schemathesis_version" "schemathesis==$schemathesis_versio
     trap 'rm -f "$config"' EXIT
     printf 'headers = { Authorization = "Bearer %s" }\n' "$(cat "$token")" >"$config"
     "$venv/bin/schemathesis" --config-file "$config" run "$url/v1/openapi.json" --url "$url" \
-        --checks not_a_server_error --max-examples "${SNAPKEEP_SCHEMA_EXAMPLES:-15}" --phases examples,fuzzing \
+        --checks not_a_server_error --max-examples "${SNAPKEEP_SCHEMA_EXAMPLES:-15}" --phases examples,coverage,fuzzing \
         --workers 2 --no-color --seed 20261121 >"$scratch/schemathesis.log" 2>&1 ||
         { tail -n 60 "$scratch/schemathesis.log" >&2; exit 1; }
     tail -n 3 "$scratch/schemathesis.log" >&2
