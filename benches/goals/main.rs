@@ -9,6 +9,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock and waits for other processes")]
 
+mod api;
 mod burst;
 mod child;
 mod files;
@@ -27,6 +28,8 @@ use table::Table;
 
 /// Policies in the rows about size.
 const POLICIES: usize = 10_000;
+/// Requests after which the daemon should have the memory that it had before.
+const REQUESTS: usize = 1_000_000;
 /// Runs in the journal of the rows about size.
 const HISTORY: usize = 1_000_000;
 
@@ -58,6 +61,10 @@ fn main() {
     if wants("scale") {
         table.part("many policies");
         scale::measure(&root.join("scale"), policies, history, &mut table);
+    }
+    if wants("api") {
+        table.part("OpenSearch's API");
+        api::measure(&root.join("api"), policies, if quick { 20_000 } else { REQUESTS }, &mut table);
     }
     if wants("files") {
         table.part("files, beside restic and borg");
