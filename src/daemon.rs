@@ -41,6 +41,7 @@ use crate::journal::{self, Depth, Journal, JournalError, OpenError, Reader};
 use crate::roster::{FileKind, Loader, Problem};
 use crate::upkeep::Upkeep;
 use crate::watch::{self, Waker};
+use crate::witness::Witnesses;
 
 /// Threads of the runtime: drivers and callers wait much and compute little.
 const RUNTIME_THREADS: usize = 2;
@@ -169,6 +170,9 @@ pub fn run(sources: &Sources, settings: &Settings, started: impl FnOnce(Started)
     let _scheduler =
         scheduler.inspect_err(|trouble| tracing::error!(%trouble, "housekeeping does not run; its commands do")).ok();
 
+    if let Some(witnesses) = Witnesses::new(&settings.clock) {
+        runtime.spawn(witnesses.attend(view.clone(), inbox.clone()));
+    }
     let handle = runtime.handle().clone();
     let engine_inbox = inbox.clone();
     let engine = thread::Builder::new()
@@ -234,6 +238,7 @@ fn safe_mode(
             | Event::Chore { .. }
             | Event::Trim { .. }
             | Event::Left { .. }
+            | Event::Witnessed(_)
             | Event::ClockStepped => {}
         }
     }

@@ -17,5 +17,7 @@ pub mod journal;
 pub mod lifecycle;
 pub mod notify;
 pub mod roster;
+pub mod tls;
 pub mod upkeep;
 pub mod watch;
+pub mod witness;

@@ -61,6 +61,9 @@ fn daemon(daemon: &DaemonBody, out: &mut Out<'_>) -> Result<(), Failure> {
         let (from, to) = (out.times.at(back.from), out.times.at(back.to));
         lines.push((Tone::Warning, format!("The clock went back from {from} to {to}.")));
     }
+    if let Some(vouched) = &daemon.clock_vouched {
+        lines.push((Tone::Plain, format!("{}.", safe(vouched))));
+    }
     for chore in &daemon.housekeeping {
         if let Some(trouble) = &chore.trouble {
             let at = out.times.at(chore.time);

@@ -4,10 +4,8 @@
 //! secret is in a message.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -18,15 +16,13 @@ use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue, USER_AGENT};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::out::{Exit, Failure};
+use crate::tls::{self, NoAuthority, NoConnection};
 
 /// Below what OpenSearch answers at most, 10,000, and few enough for one answer.
 const PAGE: usize = 500;
@@ -192,11 +188,12 @@ impl Remote {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await;
         let stream = stream.map_err(|error| self.unreachable(format!("cannot be reached: {error}")))?;
         let Some(tls) = &self.tls else { return self.ask(stream, path).await };
-        let name = ServerName::try_from(self.host.clone())
-            .map_err(|_| Failure::new(Exit::Usage, "the host's name can be in no certificate"))?;
-        let stream = tls.connect(name, stream).await.map_err(|error| {
-            let failure = self.unreachable(format!("cannot be trusted or speaks no TLS: {error}"));
-            failure.hint("--ca FILE names the certificate of whoever signed the server's")
+        let stream = tls::connect(tls, &self.host, stream).await.map_err(|error| match &error {
+            NoConnection::Name(_) => Failure::new(Exit::Usage, error.to_string()),
+            NoConnection::Untrusted(_) => {
+                let failure = self.unreachable(error.to_string());
+                failure.hint("--ca FILE names the certificate of whoever signed the server's")
+            }
         })?;
         self.ask(stream, path).await
     }
@@ -293,35 +290,11 @@ fn is_here(host: &str) -> bool {
 }
 
 fn connector(ca: Option<PathBuf>) -> Result<TlsConnector, Failure> {
-    let mut roots = RootCertStore::empty();
-    match ca {
-        Some(file) => {
-            let unread = |error: &dyn std::fmt::Display| {
-                Failure::new(Exit::Usage, format!("failed to read {}: {error}", file.display()))
-                    .hint("--ca names a file with certificates in PEM")
-            };
-            let certificates = CertificateDer::pem_file_iter(&file).map_err(|error| unread(&error))?;
-            for certificate in certificates {
-                let certificate = certificate.map_err(|error| unread(&error))?;
-                roots.add(certificate).map_err(|error| unread(&error))?;
-            }
-            if roots.is_empty() {
-                return Err(unread(&io::Error::other("it holds no certificate")));
-            }
+    tls::connector(ca.as_deref()).map_err(|error| match &error {
+        NoAuthority::Unread { .. } => {
+            Failure::new(Exit::Usage, error.to_string()).hint("--ca names a file with certificates in PEM")
         }
-        None => {
-            // One certificate of the system's that cannot be read does not spoil the others.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                return Err(Failure::new(Exit::Usage, "this system trusts no certificate").hint("give --ca FILE"));
-            }
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Failure::new(Exit::Failed, format!("failed to set up TLS: {error}")))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+        NoAuthority::Nobody => Failure::new(Exit::Usage, error.to_string()).hint("give --ca FILE"),
+        NoAuthority::SetUp(_) => Failure::new(Exit::Failed, error.to_string()),
+    })
 }

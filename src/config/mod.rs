@@ -16,6 +16,7 @@
 pub mod access;
 pub mod channel;
 pub mod check_policy;
+pub mod clock;
 pub mod key_pair;
 pub mod ownership;
 pub mod policy_document;

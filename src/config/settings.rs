@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::access::HttpSettings;
+use super::clock::ClockSettings;
 use super::reader::Findings;
 use super::table::{Bounds, Table};
 use crate::lifecycle::schedule::Schedule;
@@ -24,6 +25,8 @@ pub struct Settings {
     pub housekeeping: Housekeeping,
     /// Who may call it, and where.
     pub http: HttpSettings,
+    /// Who is asked what time it is.
+    pub clock: ClockSettings,
 }
 
 /// What is logged, and how.
@@ -197,8 +200,10 @@ impl Settings {
             table.finish(findings, &[]);
         }
         let http = HttpSettings::read(findings, &mut root, base);
+        let clock = ClockSettings::read(findings, &mut root, base);
         root.finish(findings, &[]);
-        Settings { state_dir, socket, jobs_max: jobs_max.map_or(JOBS_MAX, |jobs| jobs.value), log, housekeeping, http }
+        let jobs_max = jobs_max.map_or(JOBS_MAX, |jobs| jobs.value);
+        Settings { state_dir, socket, jobs_max, log, housekeeping, http, clock }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::lifecycle::plan::{Grounds, Sight};
 use crate::lifecycle::retention::Owner;
 use crate::lifecycle::role::Role;
 use crate::lifecycle::snapshot::Snapshot;
-use crate::lifecycle::time::Timestamp;
+use crate::lifecycle::time::{Moment, Timestamp};
 use crate::lifecycle::workflow::{Answer, Kind, Request};
 use crate::roster::{self, Channel, Entry, Repository, Roster};
 
@@ -69,10 +69,23 @@ pub enum Event {
         /// As whom they had entered.
         guest: u64,
     },
+    /// Witnesses of the clock were asked (G1): those that are named in the settings, each once.
+    Witnessed(Vec<Heard>),
     /// The wall clock was set. Nothing is believed of it; the engine looks for itself.
     ClockStepped,
     /// Start nothing new; the process is about to end.
     Stop,
+}
+
+/// What a witness of the clock said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Its host.
+    pub host: Box<str>,
+    /// What our clocks said then.
+    pub taken: Moment,
+    /// What time it is by its clock, or why nothing was heard.
+    pub said: Result<Timestamp, String>,
 }
 
 /// Somebody wants something.

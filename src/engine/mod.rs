@@ -335,6 +335,7 @@ impl Engine {
             }
             Event::Trim { before } => self.trim_before = Some(before),
             Event::Left { guest } => self.leave_guest(guest),
+            Event::Witnessed(heard) => self.hear_witnesses(&heard, now),
             Event::ClockStepped => self.pump_all(now),
             Event::Stop => self.stopping = true,
         }

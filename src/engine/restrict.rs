@@ -62,8 +62,7 @@ impl Engine {
     /// Returns why nothing may be removed at present by whoever is no policy's run: maintenance, which counts
     /// days, and people who name a snapshot.
     pub(super) fn removal_forbidden(&self) -> Option<String> {
-        let doubted = self.clock.trust.doubt.map(|doubt| format!("the clock is doubted, {}", doubt.cause));
-        self.forbidden(Kind::Deletion).or(doubted)
+        self.forbidden(Kind::Deletion).or(self.clock.doubted())
     }
 
     /// Makes this machine the one the journal belongs to: a person has said so.
@@ -86,12 +85,11 @@ impl Engine {
              share one identity; `snapkeep journal accept-machine` makes it this one's"
                 .to_string()
         });
-        let clock = self.clock.trust.doubt.map(|doubt| {
-            format!(
-                "nothing is deleted: the clock is doubted, {}; if it is right, `snapkeep clock confirm` says so",
-                doubt.cause
-            )
-        });
+        let clock = self
+            .clock
+            .doubted()
+            .map(|doubted| format!("nothing is deleted: {doubted}; if it is right, `snapkeep clock confirm` says so"));
+        self.view.set_wants_witness(self.clock.trust.wants_witness());
         self.view.set_restrictions(no_room.into_iter().chain(machine).chain(clock).collect());
     }
 }

@@ -1,10 +1,11 @@
-//! What the clock is worth (G1): looked at in every turn, written down now and then, confirmed by people.
+//! What the clock is worth (G1): looked at in every turn, written down now and then, confirmed by people and by
+//! witnesses outside.
 
-use super::Engine;
-use super::event::Done;
+use super::event::{Done, Heard};
+use super::{ENGINE, Engine};
 use crate::journal::change::Change;
 use crate::lifecycle::time::{Moment, Timestamp};
-use crate::lifecycle::trust::{NOTE_EVERY_MS, Trust};
+use crate::lifecycle::trust::{NOTE_EVERY_MS, Testimony, Trust, Witness};
 
 /// What the engine knows of the clock.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(super) struct Clock {
     noted: Moment,
     /// The latest wall time that was written down anywhere.
     written: Timestamp,
+    /// What witnesses said that did not end the doubt, each in words.
+    unvouched: Vec<String>,
 }
 
 impl Clock {
@@ -29,7 +32,20 @@ impl Clock {
                 Trust::first(now, synchronised)
             }
         });
-        Clock { trust, synchronised, noted: Moment { uptime: now.uptime - NOTE_EVERY_MS, ..now }, written }
+        Clock {
+            trust,
+            synchronised,
+            noted: Moment { uptime: now.uptime - NOTE_EVERY_MS, ..now },
+            written,
+            unvouched: Vec::new(),
+        }
+    }
+
+    /// Returns why the clock is not believed, and what witnesses said to that; `None` while it is.
+    pub(super) fn doubted(&self) -> Option<String> {
+        let doubt = self.trust.doubt?;
+        let said = self.unvouched.iter().map(|said| format!("; {said}"));
+        Some(format!("the clock is doubted, {}{}", doubt.cause, said.collect::<String>()))
     }
 
     /// At what uptime it is to be written down again, at the next turn: the engine takes one a minute.
@@ -59,6 +75,9 @@ impl Engine {
         if turned || now.uptime >= self.clock.due_at() || now.boot != self.clock.noted.boot {
             self.note_clock(now);
         }
+        if !trust.wants_witness() {
+            self.clock.unvouched.clear();
+        }
         if before.doubt.is_some() && trust.doubt.is_none() {
             self.lock_ages(now);
         }
@@ -78,6 +97,7 @@ impl Engine {
         let clock = &mut self.clock;
         let doubt = clock.trust.doubt;
         clock.trust = clock.trust.confirm(now, clock.synchronised, clock.written);
+        clock.unvouched.clear();
         self.note_clock(now);
         let detail = match doubt {
             Some(doubt) => format!("clock confirmed although {}", doubt.cause),
@@ -88,5 +108,49 @@ impl Engine {
         self.show_restrictions();
         self.pump_all(now);
         Done::Acknowledged
+    }
+
+    /// Takes what witnesses say of the time: it ends a doubt, or stands beside it.
+    pub(super) fn hear_witnesses(&mut self, heard: &[Heard], now: Moment) {
+        let before = self.clock.trust;
+        let Some(doubt) = before.doubt.filter(|_| before.wants_witness()) else { return };
+        let of = |heard: &Heard| Some(Witness { said: *heard.said.as_ref().ok()?, taken: heard.taken });
+        let witnesses: Vec<Witness> = heard.iter().filter_map(of).collect();
+        let trust = before.witnessed(&witnesses, now, self.clock.synchronised);
+        if trust.doubt.is_some() {
+            self.clock.unvouched = heard.iter().filter_map(|heard| objection(heard, now)).collect();
+            for said in &self.clock.unvouched {
+                tracing::warn!(said, "the clock stays doubted");
+            }
+            self.show_restrictions();
+            return;
+        }
+        let agreed = |heard: &&Heard| of(heard).is_some_and(|witness| witness.weigh(now) == Testimony::Agrees);
+        let hosts: Vec<&str> = heard.iter().filter(agreed).map(|heard| &*heard.host).collect();
+        let hosts = hosts.join(", ");
+        tracing::info!(witness = hosts, "the clock is believed: a witness agrees with it");
+        self.clock.trust = trust;
+        self.clock.unvouched.clear();
+        self.note_clock(now);
+        let detail = format!("clock believed, for {hosts} agrees with it; doubted before: {}", doubt.cause);
+        self.audit(now.wall, ENGINE, "witness_clock", "clock", detail, None);
+        self.view.set_clock_vouched(format!("{hosts} vouched for the clock at {}", now.wall));
+        self.lock_ages(now);
+        self.show_restrictions();
+        self.pump_all(now);
+    }
+}
+
+/// What a witness said that does not vouch for the clock; `None` where it does.
+fn objection(heard: &Heard, now: Moment) -> Option<String> {
+    let Heard { host, taken, said } = heard;
+    let at = taken.wall;
+    match said {
+        Err(why) => Some(format!("{host} was asked at {at} and does not vouch for it: {why}")),
+        Ok(said) => match (Witness { said: *said, taken: *taken }).weigh(now) {
+            Testimony::Agrees => None,
+            Testimony::Differs { .. } => Some(format!("{host} said {said} when it said {at}")),
+            Testimony::Stale => Some(format!("what {host} said at {at} is too old")),
+        },
     }
 }

@@ -35,6 +35,8 @@ struct Shown {
     maintenance: BTreeMap<Box<str>, OperationRecord>,
     verdicts: BTreeMap<Box<str>, OperationRecord>,
     clock_moved_back: Option<(Timestamp, Timestamp)>,
+    clock_vouched: Option<Arc<str>>,
+    wants_witness: bool,
     safe_mode: Option<Arc<str>>,
     restrictions: Arc<[String]>,
     notices_waiting: u64,
@@ -103,6 +105,8 @@ pub struct Daemon {
     pub repositories: Vec<RepositoryShown>,
     /// From when to when the clock went back, if it did since the start.
     pub clock_moved_back: Option<(Timestamp, Timestamp)>,
+    /// Who vouched for the clock and when, if somebody outside had to since the start.
+    pub clock_vouched: Option<Arc<str>>,
     /// Why nothing is made or deleted, where that is so.
     pub safe_mode: Option<Arc<str>>,
     /// What the daemon as a whole does not do at present, and why.
@@ -177,6 +181,7 @@ impl View {
             rhythms: shown.rhythms.clone(),
             repositories: shown.repositories(),
             clock_moved_back: shown.clock_moved_back,
+            clock_vouched: shown.clock_vouched.clone(),
             safe_mode: shown.safe_mode.clone(),
             restrictions: shown.restrictions.clone(),
             notices_waiting: shown.notices_waiting,
@@ -289,6 +294,19 @@ impl View {
 
     pub(super) fn set_notices_waiting(&self, count: u64) {
         self.write().notices_waiting = count;
+    }
+
+    pub(super) fn set_clock_vouched(&self, vouched: String) {
+        self.write().clock_vouched = Some(vouched.into());
+    }
+
+    /// Whether somebody outside could end the doubt in the clock (G1).
+    pub fn wants_witness(&self) -> bool {
+        self.read().wants_witness
+    }
+
+    pub(super) fn set_wants_witness(&self, wants_witness: bool) {
+        self.write().wants_witness = wants_witness;
     }
 
     pub(super) fn set_clock_moved_back(&self, was: Timestamp, now: Timestamp) {

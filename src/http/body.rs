@@ -66,6 +66,9 @@ pub struct DaemonBody {
     pub notices_waiting: u64,
     /// How often, and how far, the clock went back.
     pub clock_moved_back: Option<ClockMovedBack>,
+    /// Who outside vouched for the clock, and when.
+    #[serde(default)]
+    pub clock_vouched: Option<String>,
     /// When each housekeeping job last ran.
     pub housekeeping: Vec<ChoreBody>,
     /// Jobs of it that should have run and did not.

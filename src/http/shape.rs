@@ -48,7 +48,7 @@ impl<'a> Problems<'a> {
 
 pub fn daemon(view: &View, daemon: &Daemon, now: Moment) -> DaemonBody {
     let Daemon { installation, started_at, last_turn, policies, problems, chores, .. } = daemon;
-    let Daemon { clock_moved_back, safe_mode, restrictions, notices_waiting, .. } = daemon;
+    let Daemon { clock_moved_back, clock_vouched, safe_mode, restrictions, notices_waiting, .. } = daemon;
     let unattached = if problems.is_empty() { Vec::new() } else { unattached(view, problems) };
     DaemonBody {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -61,6 +61,7 @@ pub fn daemon(view: &View, daemon: &Daemon, now: Moment) -> DaemonBody {
         restrictions: restrictions.to_vec(),
         notices_waiting: *notices_waiting,
         clock_moved_back: clock_moved_back.map(|(from, to)| ClockMovedBack { from: from.millis(), to: to.millis() }),
+        clock_vouched: clock_vouched.as_deref().map(str::to_string),
         housekeeping: chores
             .iter()
             .map(|(job, chore)| ChoreBody { job: job.clone(), time: chore.at.millis(), trouble: chore.trouble.clone() })

@@ -4,8 +4,8 @@
 //! Two clocks are compared. Within one boot of the machine wall time and the time since boot go side by
 //! side; a step of more than five minutes between them is doubted. Across boots only wall time is
 //! left: it must not go back, and after a gap of more than a week somebody has to vouch for it, the
-//! kernel's synchronisation or a person. What is doubted stays doubted until the clock is back where it
-//! should be, or a person says that it is right.
+//! kernel's synchronisation, a witness outside or a person. What is doubted stays doubted until the clock is
+//! back where it should be, or somebody of these says that it is right.
 
 use std::fmt;
 
@@ -17,6 +17,10 @@ pub const STEP_MAX_MS: i64 = 5 * 60_000;
 pub const GAP_MAX_MS: i64 = 7 * 86_400_000;
 /// How often what is known is to be written down while the clock is believed.
 pub const NOTE_EVERY_MS: i64 = 10 * 60_000;
+/// A witness that says what the clock says, give or take this, vouches for it.
+pub const WITNESS_MAX_MS: i64 = 3_600_000;
+/// What a witness said longer ago vouches for nothing any more. Long enough for asking some others too.
+pub const WITNESS_FRESH_MS: i64 = 5 * 60_000;
 
 /// What is known of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +74,44 @@ pub enum DoubtCause {
         /// What it says.
         to: Timestamp,
     },
+}
+
+/// What somebody outside says of the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// What it said.
+    pub said: Timestamp,
+    /// What our clocks said when the answer came.
+    pub taken: Moment,
+}
+
+/// What that is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Testimony {
+    /// It says what the wall clock says.
+    Agrees,
+    /// It does not: the wall clock is ahead of it by so much, or behind where this is negative.
+    Differs {
+        /// In milliseconds.
+        by_ms: i64,
+    },
+    /// It was heard too long ago, in another boot, or before the wall clock was set.
+    Stale,
+}
+
+impl Witness {
+    /// Returns what its word is worth for the wall clock as it is now.
+    pub fn weigh(&self, now: Moment) -> Testimony {
+        let age_ms = now.uptime.saturating_sub(self.taken.uptime);
+        let moved_ms = offset_ms(now).saturating_sub(offset_ms(self.taken));
+        let is_fresh = now.boot == self.taken.boot && (0..=WITNESS_FRESH_MS).contains(&age_ms);
+        if !is_fresh || moved_ms.saturating_abs() > STEP_MAX_MS {
+            return Testimony::Stale;
+        }
+        // What has passed since is measured by the time since boot, which nobody sets.
+        let by_ms = now.wall.since(self.said.plus(age_ms));
+        if by_ms.saturating_abs() <= WITNESS_MAX_MS { Testimony::Agrees } else { Testimony::Differs { by_ms } }
+    }
 }
 
 impl Trust {
@@ -140,6 +182,24 @@ impl Trust {
             _ if synchronised => Ok(true),
             _ => Err(DoubtCause::Gap { from, to }),
         }
+    }
+
+    /// Whether a witness could end the doubt: nothing but the length of a gap between two boots is doubted.
+    /// What was set while the machine was up, and what went back, is for a person to look at.
+    pub fn wants_witness(&self) -> bool {
+        matches!(self.doubt, Some(Doubt { cause: DoubtCause::Gap { .. }, .. }))
+    }
+
+    /// Returns what is known after witnesses were heard: a clock that was doubted for a gap is believed when one
+    /// of them agrees with it and none differs. Their word never makes a clock doubted, nor another doubt less.
+    pub fn witnessed(self, witnesses: &[Witness], now: Moment, synchronised: bool) -> Trust {
+        let said = || witnesses.iter().map(|witness| witness.weigh(now));
+        let is_agreed = said().any(|said| said == Testimony::Agrees);
+        let is_contested = said().any(|said| matches!(said, Testimony::Differs { .. }));
+        if !self.wants_witness() || !is_agreed || is_contested {
+            return self;
+        }
+        Trust { wrong_until: self.wrong_until, reached: self.reach(now), ..Trust::first(now, synchronised) }
     }
 
     /// Returns what is known once a person has said that the clock is right. `written` is the latest

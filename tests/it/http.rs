@@ -308,6 +308,7 @@ fn explain_keeps_the_words_of_opensearch_and_says_what_it_waits_for() {
             {
               "daemon": {
                 "clock_moved_back": null,
+                "clock_vouched": null,
                 "housekeeping": [],
                 "installation": "installation-1",
                 "last_turn": 1772330480000,

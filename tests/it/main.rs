@@ -39,3 +39,4 @@ mod sm;
 mod support;
 mod traps;
 mod upkeep;
+mod witness;

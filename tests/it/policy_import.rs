@@ -12,8 +12,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use clap::Parser;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use snapkeep::cli::arguments::Arguments;
 use snapkeep::cli::execute;
@@ -21,6 +19,8 @@ use snapkeep::cli::out::{Exit, Failure};
 use snapkeep::cli::remote::{Credentials, Remote};
 use snapkeep::config::sm::from_toml;
 use tempfile::TempDir;
+
+use crate::support::tls;
 
 /// A folder with a repository `local` and a channel `journal`, and no policy.
 struct Home(TempDir);
@@ -361,7 +361,7 @@ impl Server {
                 // Whoever is gone has had what it wanted.
                 let _ = stream.set_read_timeout(Some(Duration::from_secs(60)));
                 if tls {
-                    let connection = rustls::ServerConnection::new(tls_config()).expect("a connection");
+                    let connection = rustls::ServerConnection::new(tls::config()).expect("a connection");
                     serve(rustls::StreamOwned::new(connection, stream), answer, &noted);
                 } else {
                     serve(stream, answer, &noted);
@@ -376,19 +376,6 @@ impl Server {
         self.thread.take().expect("once").join().expect("it ends");
         self.asked.lock().expect("whole").clone()
     }
-}
-
-fn tls_config() -> Arc<rustls::ServerConfig> {
-    let fixture = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls").join(name);
-    let chain = CertificateDer::pem_file_iter(fixture("server.pem")).expect("a file");
-    let key = PrivateKeyDer::from_pem_file(fixture("server.key")).expect("a key");
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(chain.map(|one| one.expect("a certificate")).collect(), key)
-        .expect("a pair");
-    Arc::new(config)
 }
 
 fn serve(stream: impl Read + Write, answer: Answer, noted: &Mutex<Vec<String>>) {

@@ -135,3 +135,70 @@ fn time_that_was_reached_goes_on_with_the_machine_and_never_back() {
     let forward = trust.look(later(9 * DAY, MINUTE), true).confirm(later(9 * DAY, MINUTE), true, NOON.wall);
     assert_eq!(since(forward), 9 * DAY);
 }
+
+/// What a witness says whose clock is `ahead_ms` ahead of ours, heard at `taken`.
+fn witness(ahead_ms: i64, taken: Moment) -> Witness {
+    Witness { said: taken.wall.plus(ahead_ms), taken }
+}
+
+#[test]
+fn a_witness_ends_the_doubt_in_a_gap_and_no_other() {
+    const HOUR: i64 = 60 * MINUTE;
+    let trust = Trust::first(NOON, false);
+    let stepped = trust.look(later(3650 * DAY, MINUTE), false);
+    let stepped_back = trust.look(later(-2 * DAY, MINUTE), false);
+    let doubts = [
+        ("believed", trust, later(MINUTE, MINUTE)),
+        ("stepped", stepped, later(3650 * DAY, MINUTE)),
+        ("stepped back", stepped_back, later(-2 * DAY, MINUTE)),
+        ("stepped, then a start", stepped.look(rebooted(3651 * DAY), false), rebooted(3651 * DAY)),
+        ("stepped back, then a gap", stepped_back.look(rebooted(30 * DAY), false), rebooted(30 * DAY)),
+        ("went back", trust.look(rebooted(-DAY), false), rebooted(-DAY)),
+        ("gap", trust.look(rebooted(10 * DAY), false), rebooted(10 * DAY)),
+    ];
+    for (title, trust, now) in doubts {
+        assert_eq!(trust.wants_witness(), title == "gap", "{title} {:?}", trust.doubt);
+        let stale =
+            Moment { uptime: now.uptime - WITNESS_FRESH_MS - 1, wall: now.wall.plus(-WITNESS_FRESH_MS - 1), ..now };
+        let unset = Moment { wall: now.wall.plus(STEP_MAX_MS + 1), ..now };
+        let (right, wrong) = (witness(0, now), witness(HOUR + 1, now));
+        for (agrees, witnesses) in [
+            (true, vec![right]),
+            (true, vec![witness(HOUR, now)]),
+            (true, vec![witness(-HOUR, now)]),
+            (true, vec![witness(0, stale), right]),
+            (false, vec![]),
+            (false, vec![wrong]),
+            (false, vec![witness(-HOUR - 1, now)]),
+            (false, vec![witness(-3650 * DAY, now)]),
+            (false, vec![right, wrong]),
+            (false, vec![wrong, right]),
+            (false, vec![witness(0, stale)]),
+            (false, vec![witness(0, unset)]),
+            (false, vec![witness(0, Moment { boot: now.boot + 1, ..now })]),
+            (false, vec![witness(0, now.plus(1))]),
+        ] {
+            let heard = trust.witnessed(&witnesses, now, false);
+            if agrees && title == "gap" {
+                assert_eq!((doubt(heard), heard.believed), (None, now), "{witnesses:?}");
+                assert_eq!(heard.reached, now.wall);
+                // As after a person's word: within the boot it is this clock that is compared with.
+                assert_eq!(doubt(heard.look(now.plus(DAY), false)), None);
+                assert!(doubt(heard.look(Moment { uptime: now.uptime + MINUTE, ..now.plus(DAY) }, false)).is_some());
+            } else {
+                assert_eq!(heard, trust, "{title} {witnesses:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_witness_said_goes_on_with_the_time_since_boot() {
+    let taken = rebooted(10 * DAY);
+    let heard = witness(-WITNESS_MAX_MS, taken);
+    assert_eq!(heard.weigh(taken.plus(WITNESS_FRESH_MS)), Testimony::Agrees);
+    assert_eq!(heard.weigh(taken.plus(WITNESS_FRESH_MS + 1)), Testimony::Stale);
+    // The wall clock crept on by a minute meanwhile.
+    let crept = Moment { uptime: taken.uptime, ..taken.plus(MINUTE) };
+    assert_eq!(heard.weigh(crept), Testimony::Differs { by_ms: WITNESS_MAX_MS + MINUTE });
+}

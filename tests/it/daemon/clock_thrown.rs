@@ -6,12 +6,13 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use snapkeep::clock;
-use snapkeep::journal::Reader;
 use snapkeep::journal::record::NoticeState;
+use snapkeep::journal::{AuditQuery, FILE, Reader};
 
 use super::place::Place;
 use super::policy;
 use crate::support::skips::not_tested;
+use crate::support::tls::{Teller, dated, fixture};
 use crate::upkeep::libfaketime;
 
 const DAY_MS: i64 = 86_400_000;
@@ -199,5 +200,90 @@ impl Thrown {
     fn told_started(&self) {
         self.place.until("the daemon", |body| policy(body).map(|_| ()));
         self.told(&["policy", "start", "every"]);
+    }
+}
+
+#[test]
+fn a_gap_of_ten_days_is_believed_once_a_witness_over_tls_agrees() {
+    let Some(library) = libfaketime() else {
+        return not_tested("a daemon that asks a witness of its clock, because there is no libfaketime");
+    };
+    if clock::is_synchronised() {
+        return not_tested("a daemon that asks a witness of its clock, because this machine's kernel vouches for it");
+    }
+    let ahead = |days: i64| Teller::new(true, move || Some(dated(clock::now().wall.plus(days * DAY_MS))));
+    let (right, wrong) = (ahead(10), ahead(0));
+    let mut thrown = Thrown::new(library);
+    thrown.place.kill();
+    thrown.other_boot();
+    thrown.place.write("clock", "+10d");
+    let restriction = |body: &Value| body["daemon"]["restrictions"][0].as_str().map(str::to_owned);
+
+    // One that says something else: nothing is deleted, and it is said why.
+    thrown.ask(&wrong);
+    thrown.start();
+    thrown
+        .place
+        .until("the witness to be shown", |body| restriction(body)?.contains("; localhost said ").then_some(()));
+    thrown.told_started();
+    thrown.until_deletion("a deletion to be held", is_doubted);
+    assert_eq!((thrown.left(), wrong.asked().len()), (ALL.map(String::from).into(), 1));
+    thrown.told(&["policy", "stop", "every"]);
+    thrown.place.kill();
+
+    // One that agrees.
+    thrown.ask(&right);
+    thrown.start();
+    thrown.place.until("the clock to be believed", |body| {
+        let vouched = body["daemon"]["clock_vouched"].as_str()?;
+        assert!(vouched.starts_with("localhost vouched for the clock at "), "{vouched}");
+        restriction(body).is_none().then_some(())
+    });
+    thrown.told_started();
+    thrown.until_deletion("a deletion to succeed", succeeded);
+    assert_eq!((thrown.left(), right.asked().len()), (ALL[..3].iter().map(ToString::to_string).collect(), 1));
+    assert!(thrown.told(&["explain"]).contains("localhost vouched for the clock at "));
+    let reader = Reader::open(&thrown.place.state()).expect("a reader");
+    let records = reader.audit(&AuditQuery { limit: 1_000, ..AuditQuery::default() }).expect("the audit");
+    let said = |what: &str| records.iter().filter(|record| &*record.audit.what == what).count();
+    assert_eq!((said("witness_clock"), said("confirm_clock")), (1, 0));
+    thrown.told(&["policy", "stop", "every"]);
+    thrown.place.kill();
+
+    // By a clock that has left the certificate's time, in 2120, nobody is believed, though they agree.
+    let far = ahead(40_000);
+    thrown.other_boot();
+    thrown.place.write("clock", "+40000d");
+    thrown.ask(&far);
+    thrown.start();
+    let why = thrown.place.until("the witness to be shown", |body| {
+        restriction(body).filter(|restriction| restriction.contains("does not vouch for it: "))
+    });
+    assert!(why.to_lowercase().contains("expired"), "{why}");
+    assert_eq!(far.asked(), Vec::<String>::new());
+}
+
+impl Thrown {
+    /// Makes the journal one of another boot of the machine.
+    fn other_boot(&self) {
+        let journal = rusqlite::Connection::open(self.place.state().join(FILE)).expect("the journal opens");
+        let text: String = journal.query_row("select state from clock", [], |row| row.get(0)).expect("a clock");
+        let mut trust: Value = serde_json::from_str(&text).expect("JSON");
+        let boot = trust["believed"]["boot"].as_u64().expect("a boot");
+        trust["believed"]["boot"] = (boot ^ 1).into();
+        let changed = journal.execute("update clock set state = ?1", [trust.to_string()]).expect("written");
+        assert_eq!(changed, 1);
+    }
+
+    /// Names a witness; it is asked after the next start.
+    fn ask(&self, teller: &Teller) {
+        let ca = fixture("authority.pem");
+        let settings = format!(
+            "[log]\nlevel = \"error\"\n[housekeeping]\nenabled = false\n\
+             [clock]\nwitness = \"https://localhost:{}/\"\nca = \"{}\"\n",
+            teller.port,
+            ca.display()
+        );
+        self.place.write("snapkeep.toml", &settings);
     }
 }

@@ -1,6 +1,7 @@
 //! Guards that stop a deletion, what people are told of it, and what they say.
 
-use snapkeep::engine::event::{Done, Event, Refusal, What};
+use snapkeep::engine::event::{Done, Event, Heard, Refusal, What};
+use snapkeep::journal::AuditQuery;
 use snapkeep::journal::record::NoticeState;
 use snapkeep::lifecycle::policy::{CatchUp, Guards};
 use snapkeep::lifecycle::time::Span;
@@ -130,6 +131,81 @@ fn a_confirmed_clock_releases_what_was_held() {
     stage.at("3 08:00");
     stage.obey_all();
     assert_eq!(stage.kept_names(), ["s4", "s5", "s6"]);
+}
+
+/// G1, across a gap of ten days that nobody but a witness can tell.
+#[test]
+fn a_witness_ends_the_doubt_after_a_gap_and_it_is_written_down_once() {
+    let mut stage = Stage::new("07:00", &[ageing("14d").catch_up(CatchUp::Never)]);
+    keep_days(&mut stage, "db", 6);
+    assert!(!stage.view.wants_witness(), "nobody is asked while the clock is believed");
+    stage.kill();
+    stage.synchronised = false;
+    stage.now.boot += 1;
+    stage.restart("11 07:00");
+    assert!(stage.view.wants_witness());
+    stage.at("11 08:00");
+    stage.obey_all();
+    assert_eq!(stage.kept.len(), 6);
+    assert!(held(&stage).contains("nothing vouches for it"), "{}", held(&stage));
+
+    let heard = |stage: &Stage, said: Result<i64, &str>| Heard {
+        host: "time.example.net".into(),
+        taken: stage.now,
+        said: said.map(|ahead_ms| stage.now.wall.plus(ahead_ms)).map_err(str::to_owned),
+    };
+    let audited = |stage: &Stage| -> Vec<String> {
+        let records = stage.reader.audit(&AuditQuery { limit: 100, ..AuditQuery::default() }).expect("the audit");
+        let ours = records.into_iter().filter(|record| &*record.audit.what == "witness_clock");
+        ours.map(|record| format!("{} {}: {}", record.audit.who, record.audit.subject, record.audit.detail)).collect()
+    };
+    let restrictions = |stage: &Stage| stage.view.daemon().restrictions.join("\n");
+    for (said, shown) in [
+        (Ok(-10 * 86_400_000), "; time.example.net said 2026-03-01T08:00:00Z when it said 2026-03-11T08:00:00Z; if"),
+        (
+            Err("it broke off"),
+            "; time.example.net was asked at 2026-03-11T08:00:00Z and does not vouch for it: it broke off; if",
+        ),
+    ] {
+        let said = heard(&stage, said);
+        stage.turn(vec![Event::Witnessed(vec![said])]);
+        assert!(restrictions(&stage).contains(shown), "{}", restrictions(&stage));
+        assert!(stage.view.wants_witness() && audited(&stage).is_empty());
+    }
+    // One that cannot be asked takes nothing from another that agrees.
+    let both = vec![heard(&stage, Err("it broke off")), heard(&stage, Ok(2_000))];
+    for _ in 0..2 {
+        stage.turn(vec![Event::Witnessed(both.clone())]);
+        assert_eq!(restrictions(&stage), "");
+        assert!(!stage.view.wants_witness());
+        let vouched = stage.view.daemon().clock_vouched;
+        assert_eq!(vouched.as_deref(), Some("time.example.net vouched for the clock at 2026-03-11T08:00:00Z"));
+        let detail = "engine clock: clock believed, for time.example.net agrees with it; doubted before: it says \
+                      2026-03-11T08:00:00Z, 10d1h after it was last believed, and nothing vouches for it";
+        assert_eq!(audited(&stage), [detail]);
+    }
+    stage.at("12 08:00");
+    stage.obey_all();
+    assert_eq!(stage.kept_names(), ["s4", "s5", "s6"], "and what is old goes");
+    // It is in the journal: a start of the daemon doubts nothing.
+    stage.restart("12 09:00");
+    assert_eq!((restrictions(&stage).as_str(), stage.view.wants_witness()), ("", false));
+}
+
+/// G1: what was set while the machine was up is for a person.
+#[test]
+fn no_witness_explains_a_clock_that_was_set() {
+    let mut stage = Stage::new("07:00", &[ageing("4d")]);
+    keep_days(&mut stage, "db", 6);
+    stage.set_clock("12 07:00");
+    let said = Ok(stage.now.wall);
+    let heard = Heard { host: "time.example.net".into(), taken: stage.now, said };
+    stage.turn(vec![Event::Witnessed(vec![heard])]);
+    assert!(!stage.view.wants_witness());
+    stage.at("12 08:00");
+    stage.obey_all();
+    assert_eq!(stage.kept.len(), 6);
+    assert!(held(&stage).contains("set forward by"), "{}", held(&stage));
 }
 
 /// G1 and G3: what was made while the clock was wrong.

@@ -4,4 +4,5 @@ pub mod dice;
 pub mod roster;
 pub mod skips;
 pub mod stage;
+pub mod tls;
 pub mod wait;
