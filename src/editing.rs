@@ -216,7 +216,7 @@ impl Editing {
     async fn send(&self, asker: &Asker, what: What) -> Result<Done, NotEdited> {
         let (reply, answer) = oneshot::channel();
         let Asker { who, request } = asker.clone();
-        let command = Command { who, what, request, reply };
+        let command = Command { who, what, request: request.map(Box::new), reply };
         let ended = || Refusal::Unavailable("the daemon is about to end".to_string());
         let inbox = self.inbox.clone();
         // The inbox may be full for a moment; an edit that has begun has to be ended.

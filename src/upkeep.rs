@@ -405,7 +405,7 @@ impl Upkeep {
     async fn send(&self, event: Event) {
         let inbox = self.0.inbox.clone();
         // After the engine's end nobody listens, and nobody needs to.
-        let _ = tokio::task::spawn_blocking(move || inbox.send(event)).await;
+        let _ = tokio::task::spawn_blocking(move || inbox.send(event).is_ok()).await;
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<u64, Operation>> {

@@ -20,7 +20,7 @@ use super::tracked::{self, Tracked, Work};
 impl Engine {
     pub(super) fn command(&mut self, command: Command, now: Moment) -> Result<(), JournalError> {
         let Command { who, what, request, reply } = command;
-        self.edits.request = request;
+        self.edits.request = request.map(|request| *request);
         let answer = match what {
             What::Start { policy } => self.start_or_stop(&who, &policy, true, now),
             What::Stop { policy } => self.start_or_stop(&who, &policy, false, now),

@@ -96,7 +96,7 @@ pub struct Command {
     /// What.
     pub what: What,
     /// Under which key, where the caller gave one: kept with what is done, in the same commit.
-    pub request: Option<RequestKey>,
+    pub request: Option<Box<RequestKey>>,
     /// Where the answer goes, once what was asked is in the journal.
     pub reply: oneshot::Sender<Result<Done, Refusal>>,
 }

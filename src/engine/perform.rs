@@ -118,7 +118,7 @@ impl Drop for Report {
 fn send(inbox: &SyncSender<Event>, event: Event) {
     if let Err(TrySendError::Full(event)) = inbox.try_send(event) {
         let inbox = inbox.clone();
-        std::thread::spawn(move || inbox.send(event));
+        std::thread::spawn(move || inbox.send(event).is_ok());
     }
 }
 

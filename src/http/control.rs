@@ -80,7 +80,7 @@ pub async fn accept_machine(
 /// command is carried out, and its answer dropped.
 pub async fn send(shared: &Shared, peer: &Peer, what: What) -> Result<Done, ApiError> {
     let (reply, answer) = oneshot::channel();
-    let request = repeat::key_at_hand();
+    let request = repeat::key_at_hand().map(Box::new);
     let command = Command { who: peer.0.clone(), what, request, reply };
     // Never waits: a full inbox means that the engine is far behind.
     shared.api.inbox.try_send(Event::Command(command)).map_err(|error| match error {

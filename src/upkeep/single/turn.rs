@@ -34,7 +34,7 @@ impl Drop for Guest {
     fn drop(&mut self) {
         if let Err(TrySendError::Full(event)) = self.inbox.try_send(Event::Left { guest: self.number }) {
             let inbox = self.inbox.clone();
-            self.runtime.spawn_blocking(move || inbox.send(event));
+            self.runtime.spawn_blocking(move || inbox.send(event).is_ok());
         }
     }
 }
