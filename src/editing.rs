@@ -97,13 +97,15 @@ impl Editing {
             let _turn = editing.turn.lock().await;
             let file = editing.file(&policy);
             let current = read(&file)?;
-            let draft = draft(current.as_deref())?;
+            // What is not UTF-8 was never in force, and comes back as it was should this fail.
+            let text = current.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+            let draft = draft(text)?;
             editing.refuse_elsewhere(&policy)?;
             let Bearings { roster, .. } = *editing.bearings().await?;
             let proposal = Proposal {
                 policy: policy.clone(),
                 folder: editing.folder.clone(),
-                is_same: current.as_ref().is_some_and(|current| same(current, &draft.text)),
+                is_same: text.is_some_and(|text| same(text, &draft.text)),
                 draft: Some(draft.clone()),
                 expect,
             };
@@ -131,6 +133,13 @@ impl Editing {
         detached(async move {
             let _turn = editing.turn.lock().await;
             let file = editing.file(&policy);
+            if let Some(lower) = editing.sources.below(FileKind::Policy, &editing.folder, &policy) {
+                let why = format!(
+                    "policy `{policy}` is in {} too, which would be in force without this one: mask it, or stop the policy",
+                    lower.display()
+                );
+                return Err(Refusal::NotAllowed(why).into());
+            }
             let folder = editing.folder.clone();
             let proposal =
                 Proposal { policy: policy.clone(), folder, draft: None, expect: Expect::Something, is_same: false };
@@ -167,10 +176,10 @@ impl Editing {
         &self,
         policy: &str,
         file: &Path,
-        former: Option<String>,
+        former: Option<Vec<u8>>,
         text: &str,
     ) -> Result<(), String> {
-        write(file, text).map_err(|error| format!("failed to write {}: {error}", file.display()))?;
+        write(file, text.as_bytes()).map_err(|error| format!("failed to write {}: {error}", file.display()))?;
         self.read_again().await?;
         let bearings = self.bearings().await.map_err(|error| format!("{error:?}"))?;
         let in_force = bearings.roster.policies.get(policy);
@@ -235,17 +244,16 @@ async fn detached<T: Send + 'static>(
     tokio::spawn(work).await.unwrap_or_else(|error| Err(NotEdited::Failed(error.to_string())))
 }
 
-fn read(file: &Path) -> Result<Option<String>, NotEdited> {
+fn read(file: &Path) -> Result<Option<Vec<u8>>, NotEdited> {
     match fs::read(file) {
-        // What is not UTF-8 was never in force.
-        Ok(bytes) => Ok(String::from_utf8(bytes).ok()),
+        Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(NotEdited::Failed(format!("failed to read {}: {error}", file.display()))),
     }
 }
 
 /// Writes a file whole or not at all, and durably. Its reader passes over what is half written.
-fn write(file: &Path, text: &str) -> io::Result<()> {
+fn write(file: &Path, text: &[u8]) -> io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
@@ -253,10 +261,11 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
     let written = (|| {
         let mut options = File::options();
         let mut whole = options.write(true).create(true).truncate(true).mode(0o644).open(&part)?;
-        whole.write_all(text.as_bytes())?;
+        whole.write_all(text)?;
         whole.sync_all()?;
         fs::rename(&part, file)?;
-        File::open(folder)?.sync_all()
+        settle(folder);
+        Ok(())
     })();
     if written.is_err() {
         // What is left of it is of no use; the error that matters is the first.
@@ -268,7 +277,17 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
 fn remove(file: &Path) -> io::Result<()> {
     match fs::remove_file(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Ok(()) => File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all(),
+        Ok(()) => {
+            settle(file.parent().unwrap_or(Path::new(".")));
+            Ok(())
+        }
         Err(error) => Err(error),
+    }
+}
+
+/// Makes what was done to a folder durable. It was done whether that succeeds or not, and the loader sees it.
+fn settle(folder: &Path) {
+    if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
+        tracing::warn!(folder = %folder.display(), %error, "a change to a policy may not outlive a power failure");
     }
 }

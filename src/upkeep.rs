@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex as Turn, Semaphore, oneshot};
 
 use crate::drivers::{Call, MaintainOrder, Maintained, Progress, ProgressSink, Verified, VerifyOrder};
-use crate::engine::event::{Command, Done, Event, OperationKind, OperationRecord, Refusal, Site, What};
+use crate::engine::event::{Command, Done, Event, OperationKind, OperationRecord, Refusal, RequestKey, Site, What};
 use crate::lifecycle::plan::Target;
 use crate::lifecycle::snapshot::Listing;
 use crate::lifecycle::workflow::{Fault, FaultKind};
@@ -169,7 +169,7 @@ impl Upkeep {
 
     /// Begins what somebody wants, once the journal has it, and returns its number there. Busy when too
     /// much goes on already.
-    pub async fn begin(&self, who: &str, order: Order) -> Result<u64, Fault> {
+    pub async fn begin(&self, who: &str, order: Order, request: Option<RequestKey>) -> Result<u64, Fault> {
         let place = self.0.places.clone().try_acquire_owned();
         let place = place.map_err(|_| Fault::busy(format!("{AT_ONCE_MAX} operations go on already")))?;
         let (upkeep, who) = (self.clone(), who.to_owned());
@@ -177,7 +177,7 @@ impl Upkeep {
         // All of it on a task of its own: whoever asked may go away at any moment.
         self.0.runtime.spawn(async move {
             let _place = place;
-            match upkeep.open(&who, &order).await {
+            match upkeep.open(&who, &order, request).await {
                 Ok(number) => {
                     let _ = tell.send(Ok(number));
                     // What came of it is written down and can be asked for.
@@ -192,9 +192,9 @@ impl Upkeep {
     }
 
     /// Writes down that an operation begins, and returns its number.
-    async fn open(&self, who: &str, order: &Order) -> Result<u64, Fault> {
+    async fn open(&self, who: &str, order: &Order, request: Option<RequestKey>) -> Result<u64, Fault> {
         let what = What::BeginOperation { kind: order.kind(), subject: order.subject() };
-        let Done::Operation(record) = self.ask(who, what).await? else { return Err(mismatch()) };
+        let Done::Operation(record) = self.ask_under(who, what, request).await? else { return Err(mismatch()) };
         let number = record.number;
         let mut held = self.held();
         let over = held.iter().find(|(_, operation)| operation.outcome.is_some()).map(|(number, _)| *number);
@@ -227,7 +227,7 @@ impl Upkeep {
                 Ok(sites) => {
                     for site in sites.into_iter().filter(|site| site.repository.driver.abilities().maintain) {
                         let order = Order::Maintain { repository: site.repository.name.to_string() };
-                        match upkeep.open("housekeeping", &order).await {
+                        match upkeep.open("housekeeping", &order, None).await {
                             // What went wrong is recorded where it happened.
                             Ok(number) => drop(upkeep.carry_out(number, "housekeeping", order).await),
                             Err(fault) => unopened.push(fault.message),
@@ -390,8 +390,14 @@ impl Upkeep {
 
     /// Asks the engine.
     async fn ask(&self, who: &str, what: What) -> Result<Done, Fault> {
+        self.ask_under(who, what, None).await
+    }
+
+    /// Asks the engine, under a caller's key.
+    async fn ask_under(&self, who: &str, what: What, request: Option<RequestKey>) -> Result<Done, Fault> {
         let (reply, answer) = oneshot::channel();
-        self.send(Event::Command(Command { who: who.into(), what, request: None, reply })).await;
+        let request = request.map(Box::new);
+        self.send(Event::Command(Command { who: who.into(), what, request, reply })).await;
         match tokio::time::timeout(ANSWER_TIME_MAX, answer).await {
             Ok(Ok(Ok(done))) => Ok(done),
             Ok(Ok(Err(Refusal::Busy(why)))) => Err(Fault::busy(why)),

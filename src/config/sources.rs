@@ -106,6 +106,15 @@ impl Sources {
         folders.iter().skip(own + 1).map(file).find(|file| file.symlink_metadata().is_ok())
     }
 
+    /// Returns the file of a name in a folder over which `folder` has precedence, where there is one: it comes
+    /// into force when what stands there goes.
+    pub fn below(&self, kind: FileKind, folder: &Path, name: &str) -> Option<PathBuf> {
+        let folders = self.folders(kind);
+        let own = folders.iter().position(|other| other == folder)?;
+        let file = |folder: &PathBuf| folder.join(format!("{name}.toml"));
+        folders.iter().take(own).map(file).find(|file| file.metadata().is_ok_and(|file| file.len() > 0))
+    }
+
     /// Returns every directory in which a change can mean something, whether it is there or not.
     pub fn watched(&self) -> Vec<PathBuf> {
         let mut watched: Vec<PathBuf> = self.roots.clone();

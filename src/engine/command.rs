@@ -32,7 +32,8 @@ impl Engine {
                 Ok(Done::Acknowledged)
             }
             What::Refused { what, subject, answer } => Ok(self.write_refusal(&who, what, &subject, &answer, now)),
-            What::Run { policy, kind, request_key } => match request_key {
+            // Everybody's keys are their own.
+            What::Run { policy, kind, request_key } => match request_key.map(|key| format!("{who} {key}")) {
                 Some(key) => match self.run_of_request(&key)? {
                     Some(done) => Ok(done),
                     None => self.run_now(&who, &policy, kind, Some(key), now),
@@ -70,6 +71,10 @@ impl Engine {
     }
 
     fn write_refusal(&mut self, who: &str, what: &str, subject: &str, answer: &str, now: Moment) -> Done {
+        if self.no_room.is_some() {
+            // What little there is is for the runs under way.
+            return Done::Acknowledged;
+        }
         self.changes.push(Change::Audit(Audit {
             at: now.wall,
             who: who.into(),

@@ -394,6 +394,13 @@ impl Engine {
                 outcome => outcome?,
             }
         }
+        // Nobody is let in, or kept out, before the journal says so.
+        let of_tokens = |change: &Change| {
+            matches!(change, Change::AddToken(_) | Change::RemoveToken { .. } | Change::UseToken { .. })
+        };
+        if changes.iter().any(of_tokens) {
+            self.show_tokens();
+        }
         if changes.iter().any(|change| matches!(change, Change::Notice(_) | Change::Delivery(_))) {
             self.view.set_notices_waiting(self.journal.notices_waiting()?);
         }

@@ -55,7 +55,6 @@ impl Engine {
         };
         self.changes.push(Change::AddToken(record.clone()));
         self.tokens.insert(record.id.clone(), record.clone());
-        self.show_tokens();
         Ok(Done::Token(Box::new(record)))
     }
 
@@ -66,7 +65,6 @@ impl Engine {
         self.tokens.remove(&id);
         self.audit(now.wall, who, "remove token", name, "token removed".to_string(), None);
         self.changes.push(Change::RemoveToken { id, at: now.wall });
-        self.show_tokens();
         Ok(Done::Acknowledged)
     }
 
@@ -76,7 +74,6 @@ impl Engine {
         if let Some(token) = self.tokens.get_mut(id).filter(|token| !token.last_used_at.is_some_and(is_fresh)) {
             token.last_used_at = Some(now.wall);
             self.changes.push(Change::UseToken { id: id.into(), at: now.wall });
-            self.show_tokens();
         }
         Done::Acknowledged
     }

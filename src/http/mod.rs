@@ -64,7 +64,7 @@ pub use socket::{Socket, short};
 pub use tls::{Pair, ReadPair, TellTrouble, Tls};
 
 use error::ApiError;
-use repeat::UnderWay;
+use repeat::{Refusals, UnderWay, Way};
 
 /// Bodies are a few words; a megabyte is a mistake or an attack.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -107,6 +107,7 @@ struct Shared {
     looks: Semaphore,
     reads: Arc<Semaphore>,
     under_way: UnderWay,
+    refusals: Refusals,
     doors: access::Doors,
 }
 
@@ -116,12 +117,18 @@ type State = axum::extract::State<Arc<Shared>>;
 fn router(api: Api, limits: Limits) -> Router {
     let looks = Semaphore::new(LOOKS_MAX);
     let reads = Arc::new(Semaphore::new(READS_MAX));
-    let shared =
-        Arc::new(Shared { api, looks, reads, doors: access::Doors::new(limits), under_way: UnderWay::default() });
+    let shared = Arc::new(Shared {
+        api,
+        looks,
+        reads,
+        doors: access::Doors::new(limits),
+        under_way: UnderWay::default(),
+        refusals: Refusals::default(),
+    });
     let mut router = Router::new();
     for Route { method, path, role, pace, handler, .. } in routes::routes() {
         // A viewer changes nothing, also where a question needs a body.
-        let mutates = !method.is_safe() && role > Role::Viewer;
+        let way = Way { mutates: !method.is_safe() && role > Role::Viewer, role, path };
         let limit = match pace {
             Pace::Quick => REQUEST_TIME_MAX,
             Pace::Look => LOOK_TIME_MAX,
@@ -130,7 +137,7 @@ fn router(api: Api, limits: Limits) -> Router {
         let state = shared.clone();
         let handler = handler
             .route_layer(middleware::from_fn(move |request, next| access::require(role, request, next)))
-            .route_layer(middleware::from_fn(move |request, next| repeat::once(state.clone(), mutates, request, next)))
+            .route_layer(middleware::from_fn(move |request, next| repeat::once(state.clone(), way, request, next)))
             .route_layer(middleware::from_fn(move |request, next| within(limit, request, next)));
         router = router.route(path, handler);
     }

@@ -4,7 +4,7 @@
 //! The key goes into the journal in the very commit that makes true what was asked; so whoever lost the
 //! answer, to a broken line or a killed daemon, asks again and learns whether it was done.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::{self, Body, Bytes};
@@ -16,6 +16,9 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::event::{Done, Recalled, Reply, RequestKey, What};
 
+use crate::lifecycle::role::Role;
+
+use super::access::Caller;
 use super::control::{mismatch, send};
 use super::error::ApiError;
 use super::serve::Peer;
@@ -72,48 +75,78 @@ pub fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     }
 }
 
+/// What is asked of a route.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    /// Whether it changes something.
+    pub mutates: bool,
+    /// The least role that may ask.
+    pub role: Role,
+    /// The route as it stands in the table: what callers write in a path may be long, or a secret.
+    pub path: &'static str,
+}
+
 /// Answers a request. What changes something is answered once for a key, and leaves a record where it was
 /// refused; what was done leaves its own.
-pub async fn once(shared: Arc<Shared>, mutates: bool, request: Request, next: Next) -> Response {
-    if !mutates {
-        return next.run(request).await;
-    }
-    let subject = format!("{} {}", request.method(), request.uri().path());
-    let peer = request.extensions().get::<Peer>().cloned();
-    let response = match &peer {
-        Some(peer) => {
-            let path = request.uri().path().to_owned();
-            answered(&shared, peer, request, next).await.unwrap_or_else(|error| error.at(&path))
+pub async fn once(shared: Arc<Shared>, way: Way, request: Request, next: Next) -> Response {
+    let (peer, caller) = (request.extensions().get::<Peer>().cloned(), request.extensions().get::<Caller>().cloned());
+    let (true, Some(peer)) = (way.mutates, peer) else { return next.run(request).await };
+    let subject = format!("{} {}", request.method(), way.path);
+    let path = request.uri().path().to_owned();
+    // Whoever may not ask is not answered again either.
+    let response = match key(request.headers()) {
+        Ok(Some(key)) if caller.is_some_and(|caller| caller.role >= way.role) => {
+            answered(shared.clone(), way, peer.clone(), key, request, next)
+                .await
+                .unwrap_or_else(|error| error.at(&path))
         }
-        None => next.run(request).await,
+        Ok(_) => next.run(request).await,
+        Err(error) => error.at(&path),
     };
     let status = response.status();
-    if let (Some(peer), false) = (&peer, status.is_success()) {
+    if !status.is_success() && shared.refusals.is_told(&peer.0, (shared.api.clock)().uptime) {
         let refused = What::Refused { what: "refused", subject, answer: status.to_string() };
-        if let Err(error) = send(&shared, peer, refused).await {
+        if let Err(error) = send(&shared, &peer, refused).await {
             tracing::warn!(?error, "a refusal is not in the audit");
         }
     }
     response
 }
 
-async fn answered(shared: &Shared, peer: &Peer, request: Request, next: Next) -> Result<Response, ApiError> {
-    let Some(key) = key(request.headers())? else { return Ok(next.run(request).await) };
+/// Carries out what was asked under a key to its end, whether anybody waits for it or not: only so is the
+/// answer there for whoever asks again.
+async fn answered(
+    shared: Arc<Shared>,
+    way: Way,
+    peer: Peer,
+    key: String,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let body = body::to_bytes(body, BODY_BYTES_MAX)
         .await
         .map_err(|error| ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", error.to_string()))?;
-    let Some(_taken) = shared.under_way.take(&peer.0, &key) else { return Err(busy()) };
-    let fingerprint = fingerprint(&parts.method, &parts.uri, &body);
-    let asked = RequestKey { key: key.into(), fingerprint };
-    match send(shared, peer, What::Recall(asked.clone())).await? {
-        Done::Recalled(None) => {}
-        Done::Recalled(Some(known)) => return again(*known, &asked),
-        Done::Busy => return Err(busy()),
-        _ => return Err(mismatch()),
-    }
-    let request = Request::from_parts(parts, Body::from(body));
-    let response = AT_HAND.scope(asked.clone(), next.run(request)).await;
+    let work = tokio::spawn(async move {
+        let Some(_taken) = shared.under_way.take(&peer.0, &key) else { return Err(busy()) };
+        let fingerprint = fingerprint(&parts.method, &parts.uri, &body);
+        let asked = RequestKey { key: key.into(), fingerprint };
+        match send(&shared, &peer, What::Recall(asked.clone())).await? {
+            Done::Recalled(None) => {}
+            Done::Recalled(Some(known)) => return again(*known, &asked, way),
+            Done::Busy => return Err(busy()),
+            _ => return Err(mismatch()),
+        }
+        let request = Request::from_parts(parts, Body::from(body));
+        let response = AT_HAND.scope(asked.clone(), next.run(request)).await;
+        keep(&shared, &peer, asked, response).await
+    });
+    work.await
+        .unwrap_or_else(|error| Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "broken_off", error.to_string())))
+}
+
+/// Keeps an answer for whoever asks again.
+async fn keep(shared: &Shared, peer: &Peer, asked: RequestKey, response: Response) -> Result<Response, ApiError> {
     if !response.status().is_success() {
         return Ok(response);
     }
@@ -133,6 +166,32 @@ async fn answered(shared: &Shared, peer: &Peer, request: Request, next: Next) ->
     Ok(Response::from_parts(parts, Body::from(body)))
 }
 
+/// How many refusals of each caller are written down: enough to see what goes on, too few to fill a disk.
+#[derive(Debug, Default)]
+pub struct Refusals(Mutex<BTreeMap<Box<str>, (i64, u32)>>);
+
+/// Refusals of one caller a minute.
+const REFUSALS_MAX: u32 = 30;
+/// Callers that are counted; beyond that all are forgotten and begin anew.
+const REFUSED_MAX: usize = 1_024;
+
+impl Refusals {
+    /// Whether one more refusal is written down at an uptime.
+    fn is_told(&self, who: &str, uptime_ms: i64) -> bool {
+        let minute = uptime_ms / 60_000;
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.len() >= REFUSED_MAX {
+            counts.clear();
+        }
+        let count = counts.entry(who.into()).or_default();
+        if count.0 != minute {
+            *count = (minute, 0);
+        }
+        count.1 += 1;
+        count.1 <= REFUSALS_MAX
+    }
+}
+
 /// What must not be written down says so.
 fn is_secret(headers: &HeaderMap) -> bool {
     headers.get(header::CACHE_CONTROL).is_some_and(|value| value == "no-store")
@@ -150,7 +209,7 @@ fn busy() -> ApiError {
         .hint("ask again in a moment, under the same key")
 }
 
-fn again(known: Recalled, asked: &RequestKey) -> Result<Response, ApiError> {
+fn again(known: Recalled, asked: &RequestKey, way: Way) -> Result<Response, ApiError> {
     if known.fingerprint != asked.fingerprint {
         return Err(ApiError::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -167,6 +226,11 @@ fn again(known: Recalled, asked: &RequestKey) -> Result<Response, ApiError> {
                 response.headers_mut().insert(header::LOCATION, location);
             }
             Ok(response)
+        }
+        // What is shown once is kept nowhere.
+        (None, Some("done")) if way.path == "/v1/tokens" => {
+            Err(ApiError::new(StatusCode::CONFLICT, "shown_once", "the token was made, and is shown once only")
+                .hint("remove it and make another, under another key"))
         }
         (None, Some("done")) => Ok(json(StatusCode::OK, r#"{"acknowledged":true}"#.into())),
         (None, Some(answer)) => {
@@ -188,6 +252,13 @@ fn json(status: StatusCode, body: String) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusals_are_written_down_within_bounds() {
+        let refusals = Refusals::default();
+        let told = |who: &str, minute: i64| (0..100).filter(|_| refusals.is_told(who, minute * 60_000)).count();
+        assert_eq!((told("a", 1), told("b", 1), told("a", 1), told("a", 2)), (30, 30, 0, 30));
+    }
 
     #[test]
     fn a_key_is_taken_once_until_it_is_given_back_and_by_each_caller_for_itself() {

@@ -24,7 +24,7 @@ use super::error::ApiError;
 use super::explain::names;
 use super::records::{bounded, read};
 use super::serve::Peer;
-use super::{Shared, State, shape};
+use super::{Shared, State, repeat, shape};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -127,7 +127,7 @@ pub fn is_snapshot(text: &str) -> Result<(), ApiError> {
 
 pub async fn begin(shared: &Arc<Shared>, peer: &Peer, order: Order) -> Begun {
     let upkeep = upkeep(shared)?;
-    let number = upkeep.begin(&peer.0, order).await.map_err(|fault| match fault.kind {
+    let number = upkeep.begin(&peer.0, order, repeat::key_at_hand()).await.map_err(|fault| match fault.kind {
         FaultKind::Busy => ApiError::unavailable("busy", fault.message).hint("try again when one is over"),
         FaultKind::Transient | FaultKind::Permanent | FaultKind::Incomplete => {
             ApiError::unavailable("unavailable", fault.message)

@@ -125,7 +125,7 @@ fn a_repository_that_stays_at_work_is_passed_over_with_a_word() {
 fn what_is_begun_can_be_asked_about_and_has_a_bound() {
     let told = told(u32::MAX, 0, u32::MAX, |upkeep| {
         let order = || Order::Maintain { repository: "local".to_owned() };
-        let begin = || upkeep.0.runtime.block_on(upkeep.begin("uid:0", order()));
+        let begin = || upkeep.0.runtime.block_on(upkeep.begin("uid:0", order(), None));
         for number in 1..=4 {
             assert_eq!(begin(), Ok(number));
         }

@@ -66,6 +66,8 @@ fn every_command_and_argument_says_what_it_is_for() {
               deletions   Show, approve and refuse deletions that a guard has stopped
               clock       Believe the machine's clock again
               history     Show what was run, and how it ended, newest first
+              audit       Show who commanded what and what was deleted, with what it was before and after,
+                          newest first
               operations  Show what maintenance, verification, holds, adoption and expiry came to, and what of
                           it goes on, newest first
               journal     Check, copy and restore the daemon's journal

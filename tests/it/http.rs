@@ -527,7 +527,11 @@ fn a_client_that_goes_away_does_no_harm() {
     // One that asks and does not wait: what it asked is done.
     let mut stream = daemon.connect();
     stream.write_all(b"POST /v1/policies/db/stop HTTP/1.1\r\nhost: x\r\n\r\n").expect("written");
-    assert_eq!(seen.recv_timeout(Duration::from_secs(20)).expect("asked").1, What::Stop { policy: "db".into() });
+    // That the halves were refused may be written down before.
+    let asked = || seen.recv_timeout(Duration::from_secs(20)).expect("asked").1;
+    let stop = What::Stop { policy: "db".into() };
+    let refused = (0..50).find(|_| asked() == stop);
+    assert!(refused.is_some());
     drop(stream);
     assert_eq!(daemon.get("/v1/explain").0, 200);
 }

@@ -82,7 +82,7 @@ pub const POLICY: &[(&str, Shape)] = &[
             ("condition", CONDITION),
             ("delete_condition", CONDITION),
             ("retry", RETRY),
-            ("guards", Members(&[("brake", Plain), ("grace", Plain), ("rate", Count)])),
+            ("guards", Members(&[("brake", Plain), ("grace", Plain), ("rate", Count), ("compliance", Boolean)])),
         ]),
     ),
     ("snapshot_config", Free(&["repository", "date_format", "date_format_timezone", "timezone"])),

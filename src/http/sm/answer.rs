@@ -110,6 +110,9 @@ impl Parameters {
         {
             return Err(SmError::bad_request(format!("Unknown value for refresh: [{refresh}].")));
         }
+        if let Some(paths) = parameters.get("filter_path") {
+            check_paths(paths)?;
+        }
         for name in ["pretty", "human", "error_trace"] {
             parameters.flag(name)?;
         }
@@ -167,9 +170,25 @@ impl Parameters {
     }
 }
 
+/// More paths, and longer ones, than anybody types: what they let through is looked for in every member.
+const PATHS_MAX: usize = 32;
+
+/// Refuses paths that would take too long.
+fn check_paths(paths: &str) -> Result<(), SmError> {
+    if paths.split(',').count() > PATHS_MAX || paths.split(',').any(|path| path.split('.').count() > PATHS_MAX) {
+        return Err(SmError::bad_request(format!("filter_path takes {PATHS_MAX} paths of {PATHS_MAX} parts at most")));
+    }
+    Ok(())
+}
+
 /// Returns what the paths let through: `a.b`, `*.b`, `**.c`, and `-a` for all but `a`.
 fn filtered(body: Value, paths: &str) -> Value {
-    let split = |path: &str| path.split('.').map(str::to_string).collect::<Vec<_>>();
+    let split = |path: &str| {
+        let mut parts: Vec<String> = path.split('.').map(str::to_string).collect();
+        // Twice any depth is any depth.
+        parts.dedup_by(|next, part| next == "**" && part == "**");
+        parts
+    };
     let paths: Vec<&str> = paths.split(',').filter(|path| !path.is_empty()).collect();
     let wanted: Vec<Vec<String>> = paths.iter().filter(|path| !path.starts_with('-')).map(|path| split(path)).collect();
     let unwanted: Vec<Vec<String>> = paths.iter().filter_map(|path| path.strip_prefix('-')).map(split).collect();
@@ -203,6 +222,9 @@ fn below<'p>(paths: &[&'p [String]], member: &str) -> (Vec<&'p [String]>, bool) 
             }
         }
     }
+    // One path goes on once, however it came to be there.
+    left.sort_by_key(|path| (path.as_ptr(), path.len()));
+    left.dedup_by_key(|path| (path.as_ptr(), path.len()));
     (left, ends)
 }
 
@@ -263,11 +285,22 @@ mod tests {
             ("policies.sm_policy.name", json!({ "policies": [{ "sm_policy": { "name": "a" } }] })),
             ("**.name", json!({ "policies": [{ "sm_policy": { "name": "a" } }] })),
             ("*._i?", json!({ "policies": [{ "_id": "a" }, { "_id": "b" }] })),
+            ("**.**.**.name", json!({ "policies": [{ "sm_policy": { "name": "a" } }] })),
             ("nothing", json!({})),
             ("-policies", json!({ "total_policies": 2 })),
             ("policies,-**.sm_policy", json!({ "policies": [{ "_id": "a" }, { "_id": "b" }] })),
         ] {
             assert_eq!(filtered(body.clone(), paths), expected, "{paths}");
         }
+    }
+
+    #[test]
+    fn paths_that_would_take_too_long_are_refused() {
+        let read = |paths: String| Parameters::read(vec![("filter_path".to_string(), paths)], "/", &[]).is_ok();
+        assert!(read(vec!["**.a"; 16].join(".")) && read(vec!["a"; 32].join(",")));
+        assert!(!read(vec!["**"; 33].join(".")) && !read(vec!["a"; 33].join(",")));
+        // As many ways as there could be to the same end are one.
+        let deep = (0..60).fold(json!(1), |inner, _| json!({ "a": inner }));
+        assert_eq!(filtered(deep.clone(), &vec!["**.a"; 16].join(".")), deep);
     }
 }

@@ -96,15 +96,17 @@ pub async fn delete(axum::extract::State(shared): State, Extension(peer): Extens
         let editing = shared.api.editing.as_ref().ok_or_else(no_journal)?;
         let Edited { before, .. } = editing.remove(asker(&peer), call.name.clone()).await.map_err(refusal)?;
         let uid = before.ok_or_else(SmError::not_found)?;
-        let version = read(&shared, move |records| records.version_of(&uid)).await?.ok_or_else(SmError::not_found)?;
+        // It was done, whatever else can be said of it at the moment.
+        let version = read(&shared, move |records| records.version_of(&uid)).await.ok().flatten();
+        let (version, seq_no) = version.map_or((1, 0), |version| (version.version, version.seq_no));
         let mut body = json!({
             "_index": ".opendistro-ism-config",
             "_id": id(&call.name),
-            "_version": version.version,
+            "_version": version,
             "result": "deleted",
             "forced_refresh": true,
             "_shards": { "total": 1, "successful": 1, "failed": 0 },
-            "_seq_no": version.seq_no,
+            "_seq_no": seq_no,
             "_primary_term": shared.api.view.primary_term(),
         });
         if let (Some("wait_for" | "false"), Some(body)) = (parameters.get("refresh"), body.as_object_mut()) {
@@ -217,7 +219,8 @@ async fn put(
     };
     editing.put(asker(peer), name.to_string(), expect, draft, same).await.map_err(refusal)?;
     let location = Some(format!("{BASE}/{name}"));
-    let body = policy(shared, name, false).await?.ok_or_else(SmError::not_found)?;
+    // It was done, whatever else can be said of it at the moment.
+    let body = policy(shared, name, false).await.ok().flatten().unwrap_or_else(|| json!({ "_id": id(name) }));
     Ok(Answer { status, location, body })
 }
 

@@ -508,12 +508,20 @@ fn a_key_is_one_request_and_its_answer_comes_again() {
     let uid = rustix::process::getuid().as_raw();
     let expected = [
         "stop p done",
-        "refused POST /_plugins/_sm/policies/q 400 Bad Request",
-        "refused POST /_plugins/_sm/policies/p 422 Unprocessable Entity",
-        "refused POST /_plugins/_sm/policies/p 409 Conflict",
+        "refused POST /_plugins/_sm/policies/{name} 400 Bad Request",
+        "refused POST /_plugins/_sm/policies/{name} 422 Unprocessable Entity",
+        "refused POST /_plugins/_sm/policies/{name} 409 Conflict",
         "put p done",
     ];
     assert_eq!(lines, expected.map(|line| format!("uid:{uid} {line}")), "{audit}");
+    // Work of hours is begun once, too.
+    let hold = || {
+        let body = br#"{"snapshot":"none","reason":"to try"}"#;
+        place.said("POST", "/v1/holds", "idempotency-key: h\r\n", body)
+    };
+    let (first, second) = (hold(), hold());
+    assert_eq!((first.status, second.header("idempotency-replayed")), (202, Some("true")), "{first:?} {second:?}");
+    assert_eq!(first.json()["number"], second.json()["number"]);
 }
 
 #[test]

@@ -73,7 +73,8 @@ fn import_reads_what_our_own_api_was_sent() {
     assert_eq!(policies.len(), 120);
     for entry in policies {
         let mut found = entry["sm_policy"].clone();
-        let number: usize = found["name"].as_str().and_then(|name| name[1..].parse().ok()).expect("a name");
+        let name = entry["_id"].as_str().and_then(|id| id.strip_suffix("-sm-policy")).expect("an id");
+        let number: usize = name[1..].parse().expect("a number");
         found.as_object_mut().expect("a policy").remove("name");
         assert_eq!(found, policy(&format!("{}m", number + 60)));
     }
