@@ -680,7 +680,7 @@ fn rows_that_contradict_themselves_are_refused() {
         // Policies: a bool is a bool, a name is somebody's.
         "update policies set paused = 2".to_string(),
         "update policies set name = ''".to_string(),
-        "insert into policies values ('w', 'u0', 'r', 0, 1, null)".to_string(),
+        "insert into policies (policy_uid, name, revision, paused, adopted_at, retired_at) values ('w', 'u0', 'r', 0, 1, null)".to_string(),
         "update policies set adopted_at = 'yesterday'".to_string(),
         // Workflows: what a phase carries, and nothing else.
         format!("{workflow} version = 0"),
