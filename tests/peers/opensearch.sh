@@ -59,6 +59,8 @@ if venv "schemathesis-$schemathesis_version" "schemathesis==$schemathesis_versio
     config=$scratch/schemathesis-$$.toml
     trap 'rm -f "$config"' EXIT
     printf 'headers = { Authorization = "Bearer %s" }\n' "$(cat "$token")" >"$config"
+    # It remembers what it did in the directory where it is.
+    cd "$scratch"
     "$venv/bin/schemathesis" --config-file "$config" run "$url/v1/openapi.json" --url "$url" \
         --checks not_a_server_error --max-examples "${SNAPKEEP_SCHEMA_EXAMPLES:-15}" --phases examples,coverage,fuzzing \
         --workers 2 --no-color --seed 20261121 >"$scratch/schemathesis.log" 2>&1 ||
