@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::drivers::keys::{KeyReport, Secret};
+use crate::lifecycle::hex::hex;
 
 use super::out::{quoted, safe};
 
@@ -92,5 +93,5 @@ neither `restic forget` nor `restic prune`. With Snapkeep: docs/getting-data-bac
 
 /// Of the file that the sheet tells to write.
 fn digest(key: &str) -> String {
-    Sha256::digest(format!("{key}\n").as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(format!("{key}\n").as_bytes()))
 }

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::journal::change::{Adoption, Change, DocumentKind};
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
+use crate::lifecycle::hex::hex;
 use crate::lifecycle::policy::{Pace, Switch};
 use crate::lifecycle::time::{Moment, Timestamp};
 use crate::lifecycle::workflow::{Phase, Workflow};
@@ -337,5 +338,5 @@ fn remembered(document: &Document, at: Timestamp) -> Change {
 /// inherits nothing.
 fn new_uid(installation: &str, name: &str, at: Timestamp) -> Arc<str> {
     let digest = Sha256::digest(format!("{installation}\n{name}\n{}", at.millis()));
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    hex(&digest[..8]).into()
 }

@@ -15,7 +15,7 @@ use axum::response::Response;
 use sha2::{Digest, Sha256};
 
 use crate::engine::event::{Done, Recalled, Reply, RequestKey, What};
-
+use crate::lifecycle::hex::hex;
 use crate::lifecycle::role::Role;
 
 use super::access::Caller;
@@ -201,7 +201,7 @@ fn fingerprint(method: &axum::http::Method, uri: &axum::http::Uri, body: &Bytes)
     let mut hash = Sha256::new();
     hash.update(format!("{method} {uri}\n"));
     hash.update(body);
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    hex(&hash.finalize()).into()
 }
 
 fn busy() -> ApiError {

@@ -11,6 +11,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
+use crate::lifecycle::hex::hex;
+
 /// So that a token is recognised by people and by programs that look for leaked secrets.
 const PREFIX: &str = "snapkeep_";
 /// Enough for two tokens never to have the same.
@@ -35,8 +37,7 @@ impl Token {
         let mut random = [0; ID_BYTES + SECRET_BYTES];
         File::open("/dev/urandom")?.read_exact(&mut random)?;
         let (id, secret) = random.split_at(ID_BYTES);
-        let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Token(format!("{PREFIX}{id}_{}", BASE64_URL_SAFE_NO_PAD.encode(secret))))
+        Ok(Token(format!("{PREFIX}{}_{}", hex(id), BASE64_URL_SAFE_NO_PAD.encode(secret))))
     }
 
     /// Returns the token that a caller has shown, if it can be one.

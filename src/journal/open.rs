@@ -10,6 +10,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 use rustix::fs::FallocateFlags;
 
+use crate::lifecycle::hex::hex;
+
 use super::error::{JournalError, OpenError};
 use super::lock::Lock;
 use super::migrate::{self, MIGRATIONS, Migration};
@@ -240,7 +242,7 @@ pub(super) fn new_installation() -> Result<String, JournalError> {
     File::open(path)
         .and_then(|mut file| file.read_exact(&mut bytes))
         .map_err(|error| JournalError::file("read", path, error))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }
 
 /// Makes the reserve where there is room for it. Where there is none it is missing, and

@@ -10,6 +10,7 @@ pub mod date_format;
 pub mod deletion;
 pub mod estate;
 pub mod foresight;
+pub mod hex;
 pub mod hold;
 pub mod keep_rules;
 pub mod notice;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustic_core::RusticError;
 use sha2::{Digest, Sha256};
 
+use crate::lifecycle::hex::hex;
 use crate::lifecycle::workflow::Fault;
 
 use super::{Place, repository};
@@ -52,5 +53,5 @@ pub fn sha256(path: &Path, advance: impl Fn(u64)) -> std::io::Result<String> {
         hash.update(&portion[..count]);
         advance(count as u64);
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hash.finalize()))
 }

@@ -13,6 +13,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use crate::lifecycle::hex::hex;
 use crate::lifecycle::workflow::Fault;
 
 use super::super::keys::Secret;
@@ -118,7 +119,7 @@ pub fn read(path: &Path) -> Result<Secret, Fault> {
 pub fn generate() -> io::Result<Secret> {
     let mut random = [0; KEY_BYTES];
     File::open("/dev/urandom")?.read_exact(&mut random)?;
-    Ok(Secret::new(random.iter().map(|byte| format!("{byte:02x}")).collect()))
+    Ok(Secret::new(hex(&random)))
 }
 
 /// Makes a new key in the waiting place, durably.

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use rustic_core::repofile::KeyFile;
 use sha2::{Digest, Sha256};
 
+use crate::lifecycle::hex::hex;
 use crate::lifecycle::workflow::Fault;
 
 use super::super::keys::{KeyOrder, KeyReport, KeySlot, Secret};
@@ -188,7 +189,7 @@ fn add_slot(place: &Place, opened: &Opened, new: &Secret) -> Result<String, Faul
     let (host, user) = (Some(repository::host()), Some(repository::USER.to_owned()));
     let fresh = KeyFile::generate(master, &new.text(), host, user, true).map_err(failed)?;
     let data = serde_json::to_vec(&fresh).map_err(|error| Fault::permanent(format!("key cannot be added: {error}")))?;
-    let id: String = Sha256::digest(&data).iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = hex(&Sha256::digest(&data));
     let path = slot(place, &id);
     key::write_whole(&path, &data, &like).map_err(|error| unusable(&path, &error))?;
     Ok(id)
