@@ -8,7 +8,11 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query};
 use axum::http::header;
 use axum::response::IntoResponse;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::tracked::Tracked;
+use crate::engine::view::View;
+use crate::lifecycle::time::Moment;
 
 use super::State;
 use super::body::{DaemonBody, PoliciesBody, PolicyBody, PolicyExplained};
@@ -45,16 +49,8 @@ pub async fn explain(
         return Err(unknown_name(&shared, first));
     }
     let daemon = view.daemon();
-    let problems = daemon.problems.clone();
-    let locks = view.age_locks();
-
     let repositories = upkeep::repositories(&shared, daemon.repositories.clone());
     let shown = DaemonBody { repositories, ..shape::daemon(view, &daemon, now) };
-
-    let mut held: BTreeMap<Arc<str>, usize> = BTreeMap::new();
-    for record in view.holds().iter().filter(|record| !record.hold.is_over(now.wall)) {
-        *held.entry(record.policy_uid.clone().unwrap_or_default()).or_default() += 1;
-    }
 
     // Written piece by piece into one buffer: ten thousand policies are some megabytes, and need
     // not be held twice.
@@ -63,7 +59,27 @@ pub async fn explain(
     write(&mut body, &shown)?;
     body.extend_from_slice(b",\"unknown\":");
     write(&mut body, &unknown)?;
-    body.extend_from_slice(b",\"policies\":[");
+    body.push(b',');
+    policies_explained(view, &tracked, now, &mut body, |_, explained| explained).await?;
+    body.push(b'}');
+    Ok(([(header::CONTENT_TYPE, "application/json")], body))
+}
+
+/// Writes the member `policies` of an answer: each policy explained, in the form that `shown` gives it.
+pub async fn policies_explained<T: Serialize>(
+    view: &View,
+    tracked: &[Arc<Tracked>],
+    now: Moment,
+    body: &mut Vec<u8>,
+    shown: impl Fn(&Tracked, PolicyExplained) -> T,
+) -> Result<(), ApiError> {
+    let problems = view.daemon().problems;
+    let locks = view.age_locks();
+    let mut held: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+    for record in view.holds().iter().filter(|record| !record.hold.is_over(now.wall)) {
+        *held.entry(record.policy_uid.clone().unwrap_or_default()).or_default() += 1;
+    }
+    body.extend_from_slice(b"\"policies\":[");
     for (slice_index, slice) in tracked.chunks(POLICIES_A_SLICE).enumerate() {
         if slice_index > 0 {
             tokio::task::yield_now().await;
@@ -74,11 +90,12 @@ pub async fn explain(
                 body.push(b',');
             }
             let holds = held.get(&tracked.uid).copied().unwrap_or_default();
-            write(&mut body, &PolicyExplained { holds, ..shape::explained(tracked, &locks, &problems, now) })?;
+            let explained = PolicyExplained { holds, ..shape::explained(tracked, &locks, &problems, now) };
+            write(body, &shown(tracked, explained))?;
         }
     }
-    body.extend_from_slice(b"]}");
-    Ok(([(header::CONTENT_TYPE, "application/json")], body))
+    body.push(b']');
+    Ok(())
 }
 
 /// `GET /v1/policies?name=a*,b`

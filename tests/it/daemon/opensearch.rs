@@ -381,6 +381,14 @@ fn removing_a_policy_retires_its_state_and_a_new_one_starts_fresh() {
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let explained = place.ask("GET", &format!("{}/_explain", path("p"))).is(200);
     assert_eq!(explained["policies"][0]["creation"]["latest_execution"]["status"], "SUCCESS");
+    assert_eq!(explained["policies"][0]["holds"], 0);
+    let made = place.ask("GET", "/v1/policies/p/snapshots").is(200);
+    let snapshot = made["snapshots"][0]["name"].as_str().expect("a name");
+    let held = place.command(&["hold", "add", snapshot, "--reason", "audit"]).output().expect("the command runs");
+    assert!(held.status.success(), "{}", String::from_utf8_lossy(&held.stderr));
+    for face in [format!("{}/_explain", path("p")), "/v1/explain?name=p".to_string()] {
+        assert_eq!(place.ask("GET", &face).is(200)["policies"][0]["holds"], 1, "{face}");
+    }
     place.ask("POST", &format!("{}/_stop", path("p"))).is(200);
     place.ask("DELETE", &path("p")).is(200);
     place.send("POST", &path("p"), &daily()).is(201);
