@@ -166,37 +166,20 @@ fn opensearch() -> Vec<Route> {
     ]
 }
 
-fn put<H, T>(role: Role, pace: Pace, path: &'static str, about: &'static str, handler: H) -> Route
-where
-    H: Handler<T, Arc<Shared>>,
-    T: 'static,
-{
-    Route { method: Method::PUT, path, role, pace, about, handler: on(MethodFilter::PUT, handler) }
+/// Functions that make a route of a method.
+macro_rules! ways {
+    ($($name:ident: $method:ident),*) => {$(
+        fn $name<H, T>(role: Role, pace: Pace, path: &'static str, about: &'static str, handler: H) -> Route
+        where
+            H: Handler<T, Arc<Shared>>,
+            T: 'static,
+        {
+            Route { method: Method::$method, path, role, pace, about, handler: on(MethodFilter::$method, handler) }
+        }
+    )*};
 }
 
-fn get<H, T>(role: Role, pace: Pace, path: &'static str, about: &'static str, handler: H) -> Route
-where
-    H: Handler<T, Arc<Shared>>,
-    T: 'static,
-{
-    Route { method: Method::GET, path, role, pace, about, handler: on(MethodFilter::GET, handler) }
-}
-
-fn post<H, T>(role: Role, pace: Pace, path: &'static str, about: &'static str, handler: H) -> Route
-where
-    H: Handler<T, Arc<Shared>>,
-    T: 'static,
-{
-    Route { method: Method::POST, path, role, pace, about, handler: on(MethodFilter::POST, handler) }
-}
-
-fn delete<H, T>(role: Role, pace: Pace, path: &'static str, about: &'static str, handler: H) -> Route
-where
-    H: Handler<T, Arc<Shared>>,
-    T: 'static,
-{
-    Route { method: Method::DELETE, path, role, pace, about, handler: on(MethodFilter::DELETE, handler) }
-}
+ways!(get: GET, post: POST, put: PUT, delete: DELETE);
 
 #[cfg(test)]
 mod tests {
