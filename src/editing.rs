@@ -5,22 +5,25 @@
 //! it, then the journal is told what came of it. One change is under way at a time. A caller who goes away
 //! stops nothing.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, Semaphore, oneshot};
 
 use crate::config::FileKind;
+use crate::config::place::{self, Placing};
 use crate::config::problem::Problem;
 use crate::config::sources::Sources;
 use crate::engine::event::{
     Bearings, Command, Concluded, Done, Draft, Event, Expect, Proposal, Proposed, Refusal, RequestKey, What, digest,
 };
 use crate::watch::Waker;
+
+/// More than that wait for their turn only where something is wrong. Each keeps a body in memory.
+const WAITING_MAX: usize = 64;
 
 /// Changes policies for callers.
 #[derive(Clone, Debug)]
@@ -30,6 +33,7 @@ pub struct Editing {
     inbox: SyncSender<Event>,
     waker: Waker,
     turn: Arc<Mutex<()>>,
+    places: Arc<Semaphore>,
 }
 
 /// Who wants it, and under which key.
@@ -39,15 +43,6 @@ pub struct Asker {
     pub who: Box<str>,
     /// The caller's key.
     pub request: Option<RequestKey>,
-}
-
-/// What was done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edited {
-    /// The identity of the policy that was there before; `None` where none was.
-    pub before: Option<Arc<str>>,
-    /// Whether anything changed.
-    pub changed: bool,
 }
 
 /// Why nothing was done.
@@ -79,11 +74,12 @@ impl Editing {
     pub fn new(sources: &Sources, state: &Path, inbox: SyncSender<Event>, waker: Waker) -> Editing {
         let folder = state.join(FileKind::Policy.folder());
         let sources = sources.clone().with_state(state);
-        Editing { sources, folder, inbox, waker, turn: Arc::default() }
+        Editing { sources, folder, inbox, waker, turn: Arc::default(), places: Arc::new(Semaphore::new(WAITING_MAX)) }
     }
 
     /// Makes or rewrites a policy. `draft` is told the text of the file that is there. Afterwards the policy
-    /// is in force, or nothing was changed.
+    /// is in force, or nothing was changed. What somebody wrote into the file meanwhile is read first, and is
+    /// a version like any other.
     pub async fn put(
         &self,
         asker: Asker,
@@ -91,46 +87,46 @@ impl Editing {
         expect: Expect,
         draft: impl FnOnce(Option<&str>) -> Result<Draft, NotEdited> + Send + 'static,
         same: fn(&str, &str) -> bool,
-    ) -> Result<Edited, NotEdited> {
+    ) -> Result<(), NotEdited> {
         let editing = self.clone();
-        detached(async move {
+        self.detached(async move {
             let _turn = editing.turn.lock().await;
             let file = editing.file(&policy);
-            let current = read(&file)?;
+            editing.refuse_elsewhere(&policy)?;
+            let Found { current, bearings, is_in_force } = editing.found(&policy, &file).await?;
+            if expect == Expect::Nothing && !is_in_force {
+                let why = format!("{} is there and not in force; `snapkeep check` says why", file.display());
+                return Err(Refusal::Conflict(why).into());
+            }
             // What is not UTF-8 was never in force, and comes back as it was should this fail.
             let text = current.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
             let draft = draft(text)?;
-            editing.refuse_elsewhere(&policy)?;
-            let Bearings { roster, .. } = *editing.bearings().await?;
             let proposal = Proposal {
                 policy: policy.clone(),
                 folder: editing.folder.clone(),
-                is_same: text.is_some_and(|text| same(text, &draft.text)),
+                is_same: is_in_force && text.is_some_and(|text| same(text, &draft.text)),
                 draft: Some(draft.clone()),
                 expect,
             };
             // What stands against it whatever it says is told first.
-            let checked = roster.check_policy(&policy, &file, &draft.text).map(|_| ());
+            let checked = bearings.roster.check_policy(&policy, &file, &draft.text).map(|_| ());
             if let Err(problems) = checked {
                 return Err(NotEdited::Problems { text: draft.text, problems });
             }
-            let Proposed { uid, request } = editing.propose(&asker, proposal).await?;
-            let Some(request) = request else { return Ok(Edited { before: uid, changed: false }) };
+            let Proposed { request, .. } = editing.propose(&asker, proposal).await?;
+            let Some(request) = request else { return Ok(()) };
             let result = editing.write_and_read(&policy, &file, current, &draft.text).await;
-            let concluded = Concluded { policy, request, enabled: draft.enabled, result: result.clone() };
-            editing.send(&asker, What::Conclude(Box::new(concluded))).await?;
-            match result {
-                Ok(()) => Ok(Edited { before: uid, changed: true }),
-                Err(why) => Err(NotEdited::Failed(why)),
-            }
+            let concluded = Concluded { policy, request, enabled: draft.enabled, result };
+            editing.conclude(asker, concluded).await
         })
         .await
     }
 
     /// Removes a policy's file. Afterwards the policy is retired, or nothing was changed. Its snapshots stay.
-    pub async fn remove(&self, asker: Asker, policy: String) -> Result<Edited, NotEdited> {
+    /// Returns its identity.
+    pub async fn remove(&self, asker: Asker, policy: String) -> Result<Option<Arc<str>>, NotEdited> {
         let editing = self.clone();
-        detached(async move {
+        self.detached(async move {
             let _turn = editing.turn.lock().await;
             let file = editing.file(&policy);
             if let Some(lower) = editing.sources.below(FileKind::Policy, &editing.folder, &policy) {
@@ -144,17 +140,16 @@ impl Editing {
             let proposal =
                 Proposal { policy: policy.clone(), folder, draft: None, expect: Expect::Something, is_same: false };
             let Proposed { uid, request } = editing.propose(&asker, proposal).await?;
-            let Some(request) = request else { return Ok(Edited { before: uid, changed: false }) };
-            let result = match remove(&file) {
-                Ok(()) => editing.read_again().await,
-                Err(error) => Err(format!("failed to remove {}: {error}", file.display())),
+            let Some(request) = request else { return Ok(uid) };
+            let gone = file.clone();
+            let result = match waiting(move || place::remove(&gone)).await {
+                Ok(Ok(())) => editing.read_again().await,
+                Ok(Err(error)) => Err(format!("failed to remove {}: {error}", file.display())),
+                Err(error) => Err(error),
             };
-            let concluded = Concluded { policy, request, enabled: None, result: result.clone() };
-            editing.send(&asker, What::Conclude(Box::new(concluded))).await?;
-            match result {
-                Ok(()) => Ok(Edited { before: uid, changed: true }),
-                Err(why) => Err(NotEdited::Failed(why)),
-            }
+            let concluded = Concluded { policy, request, enabled: None, result };
+            editing.conclude(asker, concluded).await?;
+            Ok(uid)
         })
         .await
     }
@@ -179,7 +174,10 @@ impl Editing {
         former: Option<Vec<u8>>,
         text: &str,
     ) -> Result<(), String> {
-        write(file, text.as_bytes()).map_err(|error| format!("failed to write {}: {error}", file.display()))?;
+        let (path, bytes) = (file.to_path_buf(), text.as_bytes().to_vec());
+        waiting(move || place::write(&path, &bytes, Placing::Over))
+            .await?
+            .map_err(|error| format!("failed to write {}: {error}", file.display()))?;
         self.read_again().await?;
         let bearings = self.bearings().await.map_err(|error| format!("{error:?}"))?;
         let in_force = bearings.roster.policies.get(policy);
@@ -188,11 +186,8 @@ impl Editing {
         }
         let problems: Vec<String> =
             bearings.roster.problems_of(FileKind::Policy, policy).map(|problem| problem.message.to_string()).collect();
-        let restored = match former {
-            Some(former) => write(file, &former),
-            None => remove(file),
-        };
-        if let Err(error) = restored {
+        let (path, bytes) = (file.to_path_buf(), text.as_bytes().to_vec());
+        if let Err(error) = waiting(move || put_back(&path, &bytes, former)).await? {
             tracing::error!(policy, %error, "a policy's file could not be put back as it was");
         }
         self.read_again().await?;
@@ -200,6 +195,53 @@ impl Editing {
             [] => "something else changed at the same time; try again".to_string(),
             problems => problems.join("; "),
         })
+    }
+
+    /// Returns what is in a policy's file and in force. What is in the one and not in the other is read first.
+    async fn found(&self, policy: &str, file: &Path) -> Result<Found, NotEdited> {
+        let found = self.found_now(policy, file).await?;
+        if found.is_in_force {
+            return Ok(found);
+        }
+        self.read_again().await.map_err(NotEdited::Failed)?;
+        self.found_now(policy, file).await
+    }
+
+    async fn found_now(&self, policy: &str, file: &Path) -> Result<Found, NotEdited> {
+        let path = file.to_path_buf();
+        let current = waiting(move || read(&path)).await.map_err(NotEdited::Failed)??;
+        let bearings = self.bearings().await?;
+        let entry = bearings.roster.policies.get(policy).filter(|entry| entry.is_of(file));
+        let text = current.as_deref().map(std::str::from_utf8);
+        let is_in_force = match (text, entry) {
+            (None, None) => true,
+            (Some(Ok(text)), Some(entry)) => entry.digest() == digest(text),
+            (None, Some(_)) | (Some(_), None) | (Some(Err(_)), Some(_)) => false,
+        };
+        Ok(Found { current, bearings, is_in_force })
+    }
+
+    async fn conclude(&self, asker: Asker, concluded: Concluded) -> Result<(), NotEdited> {
+        let result = concluded.result.clone();
+        // The caller's key went with what was proposed.
+        let asker = Asker { request: None, ..asker };
+        self.send(&asker, What::Conclude(Box::new(concluded))).await?;
+        result.map_err(NotEdited::Failed)
+    }
+
+    /// Does something to its end, whether anybody waits for it or not.
+    async fn detached<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, NotEdited>> + Send + 'static,
+    ) -> Result<T, NotEdited> {
+        let Ok(room) = self.places.clone().try_acquire_owned() else {
+            return Err(Refusal::Busy("too many changes of policies are waiting for their turn".to_string()).into());
+        };
+        let work = tokio::spawn(async move {
+            let _room = room;
+            work.await
+        });
+        work.await.unwrap_or_else(|error| Err(NotEdited::Failed(error.to_string())))
     }
 
     /// Returns once the engine has been given what is in the files now.
@@ -237,11 +279,25 @@ impl Editing {
     }
 }
 
-/// Does something to its end, whether anybody waits for it or not.
-async fn detached<T: Send + 'static>(
-    work: impl Future<Output = Result<T, NotEdited>> + Send + 'static,
-) -> Result<T, NotEdited> {
-    tokio::spawn(work).await.unwrap_or_else(|error| Err(NotEdited::Failed(error.to_string())))
+/// What is there before a change.
+struct Found {
+    /// What the file holds, where there is one.
+    current: Option<Vec<u8>>,
+    /// What is in force.
+    bearings: Box<Bearings>,
+    /// Whether the one is the other.
+    is_in_force: bool,
+}
+
+/// Puts a file back as it was, unless somebody has written over what we wrote.
+fn put_back(file: &Path, ours: &[u8], former: Option<Vec<u8>>) -> io::Result<()> {
+    if fs::read(file)? != ours {
+        return Ok(());
+    }
+    match former {
+        Some(former) => place::write(file, &former, Placing::Over),
+        None => place::remove(file),
+    }
 }
 
 fn read(file: &Path) -> Result<Option<Vec<u8>>, NotEdited> {
@@ -252,42 +308,7 @@ fn read(file: &Path) -> Result<Option<Vec<u8>>, NotEdited> {
     }
 }
 
-/// Writes a file whole or not at all, and durably. Its reader passes over what is half written.
-fn write(file: &Path, text: &[u8]) -> io::Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    let part = folder.join(format!(".{stem}.part"));
-    let written = (|| {
-        let mut options = File::options();
-        let mut whole = options.write(true).create(true).truncate(true).mode(0o644).open(&part)?;
-        whole.write_all(text)?;
-        whole.sync_all()?;
-        fs::rename(&part, file)?;
-        settle(folder);
-        Ok(())
-    })();
-    if written.is_err() {
-        // What is left of it is of no use; the error that matters is the first.
-        let _ = fs::remove_file(&part);
-    }
-    written
-}
-
-fn remove(file: &Path) -> io::Result<()> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Ok(()) => {
-            settle(file.parent().unwrap_or(Path::new(".")));
-            Ok(())
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Makes what was done to a folder durable. It was done whether that succeeds or not, and the loader sees it.
-fn settle(folder: &Path) {
-    if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
-        tracing::warn!(folder = %folder.display(), %error, "a change to a policy may not outlive a power failure");
-    }
+/// Does what may wait for a disk on a thread that may.
+async fn waiting<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())
 }

@@ -4,9 +4,8 @@
 //! once. Each file is put in place whole or not at all; one that is there stays unless it may be replaced.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, IsTerminal, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
@@ -17,6 +16,7 @@ use super::out::{Exit, Failure, Out, Tone, safe};
 use super::remote::{Credentials, Remote, is_address};
 use super::setup::{self, ConfigChoice};
 use super::table::{Cell, Table};
+use crate::config::place::{self, Placing};
 use crate::config::sm::{ID_ENDING, SmPolicy, SmProblem, to_toml, told};
 use crate::lifecycle::policy::Policy;
 use crate::roster::Roster;
@@ -303,31 +303,10 @@ fn place(
         (false, false) => Outcome::Written,
     };
     if matches!(item.outcome, Outcome::Written | Outcome::Replaced) {
-        write(folder, &file, &item.text, item.outcome == Outcome::Written)?;
+        let placing = if item.outcome == Outcome::Written { Placing::New } else { Placing::Over };
+        place::write(&file, item.text.as_bytes(), placing)?;
     }
     Ok(())
-}
-
-/// Puts a file in place whole, under a name that is not read until it is. A `new` one replaces nothing that
-/// came there meanwhile.
-fn write(folder: &Path, file: &Path, text: &str, new: bool) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    let stem = file.file_name().unwrap_or_default().to_string_lossy();
-    let part = folder.join(format!(".{stem}.{}", std::process::id()));
-    let written = (|| {
-        let mut open = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&part)?;
-        // Readable by the daemon whatever the mask of whoever imports, and writable by nobody else.
-        open.set_permissions(fs::Permissions::from_mode(0o644))?;
-        open.write_all(text.as_bytes())?;
-        open.sync_all()?;
-        if new { fs::hard_link(&part, file) } else { fs::rename(&part, file) }
-    })();
-    if new || written.is_err() {
-        // Gone already after a rename; what is left has a name that nobody reads.
-        let _ = fs::remove_file(&part);
-    }
-    written?;
-    File::open(folder)?.sync_all()
 }
 
 fn show(items: &[Item], folder: &Path, out: &mut Out<'_>) -> Result<(), Failure> {

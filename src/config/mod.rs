@@ -19,6 +19,7 @@ pub mod check_policy;
 pub mod clock;
 pub mod key_pair;
 pub mod ownership;
+pub mod place;
 pub mod policy_document;
 pub mod problem;
 pub mod reader;

@@ -4,8 +4,8 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::Engine;
-use crate::journal::change::Change;
+use super::{ENGINE, Engine};
+use crate::journal::change::{Audit, Change};
 use crate::lifecycle::age_lock::{AgeLock, AgeLocks, Locked};
 use crate::lifecycle::hold::COOLING_OFF_MS;
 use crate::lifecycle::policy::DeletionRule;
@@ -21,7 +21,9 @@ impl Engine {
         }
         if let Some(detail) = told(&known, &lock) {
             tracing::info!(policy = name, "{detail}");
-            self.audit(now.wall, "engine", "lock", name, detail, None);
+            let at = |lock: &AgeLock| lock.min_age().map(|age| age.to_string().into());
+            let audit = Audit::of(now.wall, ENGINE, "lock", name, detail);
+            self.audit(Audit { before: at(&known), after: at(&lock), ..audit });
         }
         self.changes.push(Change::LockAge { policy_uid: uid.clone(), lock: lock.clone() });
         Arc::make_mut(&mut self.age_locks).insert(uid.clone(), lock);

@@ -6,7 +6,7 @@ use super::event::JobId;
 use super::pump::{LATE_MS, watching};
 use super::tracked::{Tracked, Work};
 use super::{ENGINE, Engine};
-use crate::journal::change::{Change, Notice, Settled};
+use crate::journal::change::{Audit, Change, Notice, Settled};
 use crate::lifecycle::deletion::seen_after;
 use crate::lifecycle::notice;
 use crate::lifecycle::time::{Moment, Wait};
@@ -106,13 +106,15 @@ impl Engine {
             }
             Fact::Spared { target, reason } => {
                 let detail = format!("spared although the plan condemned it: {reason}");
-                self.audit(now.wall, ENGINE, "spare", &target.name, detail, Some(run_id));
+                let audit = Audit::of(now.wall, ENGINE, "spare", &target.name, detail);
+                self.audit(Audit { run_id: Some(run_id.into()), ..audit });
             }
             Fact::Deleted(target) => {
                 tracing::info!(policy = %tracked.name, snapshot = %target.name, "deleted snapshot");
                 self.count_deletion(tracked, now);
                 let detail = format!("deleted, driver's id {}", target.id);
-                self.audit(now.wall, ENGINE, "delete", &target.name, detail, Some(run_id));
+                let audit = Audit::of(now.wall, ENGINE, "delete", &target.name, detail);
+                self.audit(Audit { run_id: Some(run_id.into()), ..audit });
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::lifecycle::time::Moment;
 use crate::lifecycle::workflow::{Answer, Cause, Kind, Trigger};
 
 use super::Engine;
-use super::event::{Bearings, Command, Done, Refusal, Site, Survey, What};
+use super::event::{Bearings, Command, Done, Proposed, Refusal, Site, Survey, What};
 use super::gate::Gate;
 use super::tracked::{self, Tracked, Work};
 
@@ -28,17 +28,16 @@ impl Engine {
             What::Conclude(concluded) => self.conclude(&who, &concluded, now),
             What::Recall(key) => Ok(self.recall(&who, &key)?),
             What::Reply { request, reply } => {
-                self.changes.push(Change::Reply { who: who.clone(), request, reply, at: now.wall });
+                // What little room there is is for the runs under way.
+                if self.no_room.is_none() {
+                    self.changes.push(Change::Reply { who: who.clone(), request, reply, at: now.wall });
+                }
                 Ok(Done::Acknowledged)
             }
-            What::Refused { what, subject, answer } => Ok(self.write_refusal(&who, what, &subject, &answer, now)),
-            // Everybody's keys are their own.
-            What::Run { policy, kind, request_key } => match request_key.map(|key| format!("{who} {key}")) {
-                Some(key) => match self.run_of_request(&key)? {
-                    Some(done) => Ok(done),
-                    None => self.run_now(&who, &policy, kind, Some(key), now),
-                },
-                None => self.run_now(&who, &policy, kind, None, now),
+            What::Refused { subject, answer } => Ok(self.write_refusal(&who, &subject, &answer, now)),
+            What::Run { policy, kind } => match self.run_of_request(&who)? {
+                Some(done) => Ok(done),
+                None => self.run_now(&who, &policy, kind, now),
             },
             What::Survey { policy } => self.survey(&policy, now),
             What::Bearings => Ok(self.bearings(now)),
@@ -51,49 +50,38 @@ impl Engine {
             What::Release { repository, snapshot } => self.release(&who, &repository, &snapshot, now),
             What::Books { repositories } => self.books(&repositories, now),
             What::Enter { repository, guest } => self.enter_guest(&repository, guest),
-            What::Note { what, subject, detail, gone_of } => {
-                Ok(self.write_note(&who, what, &subject, detail, gone_of.as_deref(), now))
-            }
+            What::Note(note) => Ok(self.write_note(&who, *note, now)),
             What::AddToken(order) => self.add_token(&who, order, now),
             What::RemoveToken { name } => self.remove_token(&who, &name, now),
             What::UseToken { id } => Ok(self.use_token(&id, now)),
             What::BeginOperation { kind, subject } => self.begin_operation(&who, kind, &subject, now),
             What::EndOperation { number, result } => Ok(self.end_operation(number, result, now)),
         };
-        if self.edits.request.is_some() && matches!(answer, Ok(Done::Acknowledged | Done::Operation(_))) {
-            // It left no record of its own, and the key has to be known again.
-            let detail = "asked under a key, and done".to_string();
-            self.audit(now.wall, &who, "request", "", detail, None);
+        let is_done = matches!(answer, Ok(Done::Acknowledged | Done::Proposed(Proposed { request: None, .. })));
+        if self.edits.request.is_some() && is_done {
+            // Nothing had to be changed, so it left no record of its own; and the key has to be known again.
+            self.audit(Audit::of(now.wall, &who, "request", "", "asked under a key, and done"));
         }
         self.edits.request = None;
         self.replies.push((reply, answer));
         Ok(())
     }
 
-    fn write_refusal(&mut self, who: &str, what: &str, subject: &str, answer: &str, now: Moment) -> Done {
+    fn write_refusal(&mut self, who: &str, subject: &str, answer: &str, now: Moment) -> Done {
         if self.no_room.is_some() {
             // What little there is is for the runs under way.
             return Done::Acknowledged;
         }
-        self.changes.push(Change::Audit(Audit {
-            at: now.wall,
-            who: who.into(),
-            what: what.into(),
-            subject: subject.into(),
-            detail: "refused".to_string(),
-            run_id: None,
-            before: None,
-            after: None,
-            answer: Some(answer.into()),
-            request: None,
-        }));
+        let audit = Audit::of(now.wall, who, "refused", subject, "refused");
+        self.changes.push(Change::Audit(Audit { answer: Some(answer.into()), ..audit }));
         Done::Acknowledged
     }
 
-    /// Returns the run that was begun for a client's key, in this turn or before (S28).
-    fn run_of_request(&mut self, key: &str) -> Result<Option<Done>, JournalError> {
+    /// Returns the run that was begun under the key at hand, in this turn or before (S28).
+    pub(super) fn run_of_request(&mut self, who: &str) -> Result<Option<Done>, JournalError> {
+        let Some(key) = self.run_key(who) else { return Ok(None) };
         let begun = self.changes.iter().find_map(|change| match change {
-            Change::Begin(begun) if begun.request_key.as_deref() == Some(key) => {
+            Change::Begin(begun) if begun.request_key.as_ref() == Some(&key) => {
                 Some(Done::Run { run_id: (*begun.run_id).into(), snapshot: begun.snapshot.clone() })
             }
             _ => None,
@@ -101,8 +89,13 @@ impl Engine {
         if begun.is_some() {
             return Ok(begun);
         }
-        let run = self.journal.run_of_request(key)?;
+        let run = self.journal.run_of_request(&key)?;
         Ok(run.map(|run| Done::Run { run_id: run.run_id, snapshot: run.snapshot }))
+    }
+
+    /// Returns under which key a run of the command at hand is known. Everybody's keys are their own.
+    fn run_key(&self, who: &str) -> Option<Box<str>> {
+        self.edits.request.as_ref().map(|request| format!("{who} {}", request.key).into())
     }
 
     fn index_of(&self, policy: &str) -> Result<u32, Refusal> {
@@ -114,25 +107,16 @@ impl Engine {
         let what = if enabled { "start" } else { "stop" };
         self.with(index, |engine, tracked| {
             if engine.set_enabled(index, tracked, enabled, now) {
-                engine.audit(now.wall, who, what, policy, format!("policy told to {what}"), None);
-                if let Some(Change::Audit(audit)) = engine.changes.last_mut() {
-                    let word = |enabled: bool| Some(if enabled { "enabled" } else { "stopped" }.into());
-                    (audit.before, audit.after) = (word(!enabled), word(enabled));
-                }
+                let word = |enabled: bool| Some(if enabled { "enabled" } else { "stopped" }.into());
+                let audit = Audit::of(now.wall, who, what, policy, format!("policy told to {what}"));
+                engine.audit(Audit { before: word(!enabled), after: word(enabled), ..audit });
             }
         });
         self.pump_policy(index, now);
         Ok(Done::Acknowledged)
     }
 
-    pub(super) fn run_now(
-        &mut self,
-        who: &str,
-        policy: &str,
-        kind: Kind,
-        request_key: Option<String>,
-        now: Moment,
-    ) -> Result<Done, Refusal> {
+    pub(super) fn run_now(&mut self, who: &str, policy: &str, kind: Kind, now: Moment) -> Result<Done, Refusal> {
         let index = self.index_of(policy)?;
         if self.stopping {
             return Err(Refusal::Unavailable("the daemon is about to end".to_string()));
@@ -141,7 +125,7 @@ impl Engine {
         if let Some(why) = self.forbidden(kind) {
             return Err(Refusal::Unavailable(format!("nothing is deleted: {why}")));
         }
-        let key = request_key.map(String::into_boxed_str);
+        let key = self.run_key(who);
         let begun = self.with(index, |engine, tracked| match kind {
             Kind::Creation => engine.run_kind::<Creation>(index, tracked, key, now),
             Kind::Deletion => engine.run_kind::<Deletion>(index, tracked, key, now),
@@ -152,7 +136,8 @@ impl Engine {
             Done::Run { run_id, .. } => Some(run_id.clone()),
             _ => None,
         };
-        self.audit(now.wall, who, "run", policy, detail, run_id.as_deref());
+        let (before, after) = (Some("waiting".into()), Some("running".into()));
+        self.audit(Audit { run_id, before, after, ..Audit::of(now.wall, who, "run", policy, detail) });
         self.pump_policy(index, now);
         Ok(done)
     }

@@ -85,6 +85,9 @@ impl Engine {
         {
             return Ok(Done::Proposed(Proposed { uid, request: None }));
         }
+        if proposal.draft.is_some() {
+            self.refuse_without_room(now)?;
+        }
         let request = self.edits.request(now.wall);
         let (what, detail) = match &proposal.draft {
             Some(_) if known.is_some() => ("put", "policy rewritten by a caller"),
@@ -92,17 +95,12 @@ impl Engine {
             None => ("remove", "policy removed by a caller"),
         };
         let before = known.as_ref().and_then(|known| known.entry.as_ref()).map(|entry| entry.digest().into());
+        let audit = Audit::of(now.wall, who, what, policy, detail);
         self.changes.push(Change::Audit(Audit {
-            at: now.wall,
-            who: who.into(),
-            what: what.into(),
-            subject: policy.into(),
-            detail: detail.to_string(),
-            run_id: None,
             before,
             after: after(proposal),
-            answer: None,
             request: Some(request.clone()),
+            ..audit
         }));
         Ok(Done::Proposed(Proposed { uid, request: Some(request.key) }))
     }

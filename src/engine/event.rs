@@ -120,8 +120,6 @@ pub enum What {
         policy: String,
         /// Which workflow.
         kind: Kind,
-        /// The same key again is the same run (S28).
-        request_key: Option<String>,
     },
     /// Take the journal over for this machine: it was written on another one.
     AcceptMachine,
@@ -153,8 +151,6 @@ pub enum What {
     /// Write down that something was refused.
     Refused {
         /// What was asked.
-        what: &'static str,
-        /// Of what.
         subject: String,
         /// What was answered.
         answer: String,
@@ -202,17 +198,8 @@ pub enum What {
         /// As whom; never twice.
         guest: u64,
     },
-    /// Write down what is about to be done to a single snapshot, or was.
-    Note {
-        /// What: `expire` or `adopt`.
-        what: &'static str,
-        /// The snapshot's name.
-        subject: String,
-        /// In a sentence.
-        detail: String,
-        /// The uid of the policy that has one snapshot less by it.
-        gone_of: Option<String>,
-    },
+    /// Write down what is about to be done away from the engine, or was.
+    Note(Box<Note>),
     /// Let whoever has a token in.
     AddToken(TokenOrder),
     /// Let nobody in by a token any more.
@@ -239,6 +226,25 @@ pub enum What {
         /// What came of it, in a sentence: it went well, or why it did not.
         result: Result<String, String>,
     },
+}
+
+/// What is about to be done away from the engine, or was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// What: `expire`, `adopt` or `backup`.
+    pub what: &'static str,
+    /// To what: a snapshot's name, or `journal`.
+    pub subject: String,
+    /// In a sentence.
+    pub detail: String,
+    /// What is there before it, in a few words.
+    pub before: Option<Box<str>>,
+    /// What is there after it.
+    pub after: Option<Box<str>>,
+    /// Whether it was done.
+    pub is_over: bool,
+    /// The uid of the policy that has one snapshot less by it.
+    pub gone_of: Option<String>,
 }
 
 /// A token that somebody is to have. The engine learns its hash, never the token.

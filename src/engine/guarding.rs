@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Engine;
 use super::event::{Done, Refusal};
 use super::tracked::{Around, Tracked, Work};
-use crate::journal::change::{Change, HeldPlan, PlanAnswer};
+use crate::journal::change::{Audit, Change, HeldPlan, PlanAnswer};
 use crate::journal::{ErrorKind, JournalError};
 use crate::lifecycle::deletion::Deletion;
 use crate::lifecycle::plan::{Approval, Braked, Former, Guard, Held, Plan, Sight};
@@ -217,6 +217,9 @@ impl Engine {
 
     /// Begins a run that deletes what a held plan shows, as far as the policy in force condemns it.
     pub(super) fn approve(&mut self, who: &str, plan: u64, now: Moment) -> Result<Result<Done, Refusal>, JournalError> {
+        if let Some(done) = self.run_of_request(who)? {
+            return Ok(Ok(done));
+        }
         let (index, approval) = match self.waiting_plan(plan, now)? {
             Ok(found) => found,
             Err(why) => return Ok(Err(Refusal::NoPlan { plan, why })),
@@ -225,7 +228,7 @@ impl Engine {
         let Some(name) = name.filter(|name| self.names.get(&**name) == Some(&index)) else {
             return Ok(Err(Refusal::NoPlan { plan, why: "its policy is gone".to_string() }));
         };
-        let done = match self.run_now(who, &name, Kind::Deletion, None, now) {
+        let done = match self.run_now(who, &name, Kind::Deletion, now) {
             Ok(done) => done,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -234,7 +237,9 @@ impl Engine {
             let detail = format!("plan {plan} approved: {} snapshots", approval.targets.len());
             let answer = PlanAnswer { number: plan, run_id: Some(run_id.clone()), who: who.into(), at: now.wall };
             self.changes.push(Change::AnswerPlan(answer));
-            self.audit(now.wall, who, "approve", &name, detail, Some(run_id));
+            let audit = Audit::of(now.wall, who, "approve", &name, detail);
+            let (before, after) = (Some("held".into()), Some("approved".into()));
+            self.audit(Audit { run_id: Some(run_id.clone()), before, after, ..audit });
             self.with(index, |_, tracked| {
                 tracked.remember(|guarded| {
                     guarded.held = None;
@@ -255,7 +260,8 @@ impl Engine {
             tracked.remember(|guarded| guarded.held = None);
             let answer = PlanAnswer { number: plan, run_id: None, who: who.into(), at: now.wall };
             engine.changes.push(Change::AnswerPlan(answer));
-            engine.audit(now.wall, who, "refuse", &tracked.name.clone(), format!("plan {plan} refused"), None);
+            let audit = Audit::of(now.wall, who, "refuse", &tracked.name, format!("plan {plan} refused"));
+            engine.audit(Audit { before: Some("held".into()), after: Some("refused".into()), ..audit });
         });
         Ok(Ok(Done::Acknowledged))
     }

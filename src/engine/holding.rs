@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Engine;
-use super::event::{Books, Done, Refusal};
+use super::event::{Books, Done, Note, Refusal};
 use super::tracked::Tracked;
-use crate::journal::change::Change;
+use crate::journal::change::{Audit, Change};
 use crate::journal::record::HoldRecord;
 use crate::lifecycle::deletion::Deletion;
 use crate::lifecycle::estate::{Estate, Living};
@@ -98,9 +98,9 @@ impl Engine {
         let policy_uid = own(label::POLICY_UID).filter(|_| is_ours).map(|uid| Arc::from(uid.as_str()));
         let record = HoldRecord { repository, snapshot: name.into(), policy_uid, hold, who: who.into() };
         if self.held.records.get(&(record.repository.clone(), record.snapshot.clone())) != Some(&record) {
-            let mode = if record.hold.compliance { " in compliance mode" } else { "" };
-            let detail = format!("held in repository {}{mode} {}", record.repository, record.hold);
-            self.audit(now.wall, who, "hold", name, detail, None);
+            let audit = Audit::of(now.wall, who, "hold", name, format!("held in repository {}", record.repository));
+            let (before, after) = (known.as_ref().map(in_words), Some(in_words(&record.hold)));
+            self.audit(Audit { before, after, ..audit });
             self.changes.push(Change::Hold(record.clone()));
             self.held.insert(record.clone());
             self.view.set_holds(self.held.shown());
@@ -132,9 +132,9 @@ impl Engine {
         }
         let repository = self.held.place_of(repository, name, &self.roster);
         let known = self.held.remove(&repository, name);
-        let was = known.as_ref().map(|record| &record.hold).or(stamped.as_ref()).map(ToString::to_string);
-        let detail = format!("hold removed in repository {repository}; it was held {}", was.unwrap_or_default());
-        self.audit(now.wall, who, "release", name, detail, None);
+        let before = known.as_ref().map(|record| &record.hold).or(stamped.as_ref()).map(in_words);
+        let audit = Audit::of(now.wall, who, "release", name, format!("hold removed in repository {repository}"));
+        self.audit(Audit { before, ..audit });
         if known.is_some() {
             self.changes.push(Change::Release { repository, snapshot: name.into() });
             self.view.set_holds(self.held.shown());
@@ -166,17 +166,15 @@ impl Engine {
     }
 
     /// Writes down what is about to be done to a single snapshot, or was.
-    pub(super) fn write_note(
-        &mut self,
-        who: &str,
-        what: &str,
-        subject: &str,
-        detail: String,
-        gone_of: Option<&str>,
-        now: Moment,
-    ) -> Done {
-        self.audit(now.wall, who, what, subject, detail, None);
-        let index = gone_of.and_then(|uid| self.uids.get(uid)).copied();
+    pub(super) fn write_note(&mut self, who: &str, note: Note, now: Moment) -> Done {
+        let Note { what, subject, detail, before, after, is_over, gone_of } = note;
+        let audit = Audit { before, after, ..Audit::of(now.wall, who, what, &subject, detail) };
+        if is_over {
+            self.audit(audit)
+        } else {
+            self.changes.push(Change::Audit(audit))
+        }
+        let index = gone_of.and_then(|uid| self.uids.get(&*uid)).copied();
         if let Some(index) = index {
             // What a person deletes on purpose is no listing that has shrunk (G9).
             self.with(index, |engine, tracked| {
@@ -212,6 +210,11 @@ impl Engine {
             is_it && tracked.deletion.terms.as_ref().is_none_or(there)
         })
     }
+}
+
+fn in_words(hold: &Hold) -> Box<str> {
+    let mode = if hold.compliance { "in compliance mode " } else { "" };
+    format!("{mode}{hold}").into()
 }
 
 fn not_allowed(refusal: HoldRefusal) -> Refusal {

@@ -446,20 +446,13 @@ impl Engine {
         Some(outcome)
     }
 
-    fn audit(&mut self, now: Timestamp, who: &str, what: &str, subject: &str, detail: String, run: Option<&str>) {
-        self.changes.push(Change::Audit(Audit {
-            at: now,
-            who: who.into(),
-            what: what.into(),
-            subject: subject.into(),
-            detail,
-            run_id: run.map(Into::into),
-            before: None,
-            after: None,
-            // Whoever asked is told no before this is written, or not at all.
-            answer: (who != ENGINE).then(|| "done".into()),
-            request: if who == ENGINE { None } else { self.edits.request.take() },
-        }));
+    /// Writes down what was done. Whoever asked for it is told only once this is written, under their key.
+    fn audit(&mut self, audit: Audit) {
+        let Audit { who, answer, .. } = &audit;
+        let is_asked = **who != *ENGINE;
+        let answer = answer.clone().or_else(|| is_asked.then(|| "done".into()));
+        let request = if is_asked { self.edits.request.take() } else { None };
+        self.changes.push(Change::Audit(Audit { answer, request, ..audit }));
     }
 
     fn track(&mut self, tracked: Tracked) {

@@ -2,7 +2,7 @@
 //! done elsewhere; the engine keeps the book.
 
 use crate::journal::JournalError;
-use crate::journal::change::Change;
+use crate::journal::change::{Audit, Change};
 use crate::journal::record::{OperationEnd, OperationKind, OperationOutcome, OperationRecord};
 use crate::lifecycle::time::Moment;
 
@@ -31,6 +31,13 @@ impl Engine {
         let (subject, who) = (subject.into(), who.into());
         let operation = OperationRecord { number, kind, subject, who, began_at: now.wall, end: None };
         self.changes.push(Change::BeginOperation(operation.clone()));
+        if self.edits.request.is_some() {
+            // What comes of it is written down when it is over; the key has to be known until then, too.
+            let audit = Audit::of(now.wall, &operation.who, kind.word(), &operation.subject, "begun");
+            let request = self.edits.request.take();
+            let after = Some(Audit::operation_running(number));
+            self.changes.push(Change::Audit(Audit { after, request, ..audit }));
+        }
         self.show_maintenance(&operation);
         self.operations.insert(number, operation.clone());
         Ok(Done::Operation(Box::new(operation)))
@@ -44,8 +51,11 @@ impl Engine {
         };
         // One that nobody began has nothing to end.
         let Some(operation) = self.close_operation(number, outcome, message, now) else { return Done::Acknowledged };
-        let OperationRecord { kind, subject, who, .. } = &operation;
-        self.audit(now.wall, who, kind.word(), subject, detail, None);
+        let OperationRecord { number, kind, subject, who, .. } = &operation;
+        let (before, after) = (Some(Audit::operation_running(*number)), Some(outcome.word().into()));
+        let answer = Some(if outcome == OperationOutcome::Succeeded { "done" } else { "failed" }.into());
+        let audit = Audit::of(now.wall, who, kind.word(), subject, detail);
+        self.audit(Audit { before, after, answer, ..audit });
         Done::Operation(Box::new(operation))
     }
 

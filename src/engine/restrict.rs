@@ -4,6 +4,7 @@
 use super::Engine;
 use super::event::{Done, Refusal};
 use crate::journal::JournalError;
+use crate::journal::change::Audit;
 use crate::lifecycle::time::Moment;
 use crate::lifecycle::workflow::Kind;
 
@@ -71,7 +72,9 @@ impl Engine {
             self.journal.accept_machine()?;
             self.machine_changed = false;
             self.look_first();
-            self.audit(now.wall, who, "accept_machine", "journal", "journal taken over by this machine".into(), None);
+            let audit = Audit::of(now.wall, who, "accept_machine", "journal", "journal taken over by this machine");
+            let (before, after) = (Some("another machine's".into()), Some("this machine's".into()));
+            self.audit(Audit { before, after, ..audit });
             self.show_restrictions();
             self.pump_all(now);
         }

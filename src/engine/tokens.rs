@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::event::{Done, Refusal, TokenOrder};
-use crate::journal::change::Change;
+use crate::journal::change::{Audit, Change};
 use crate::journal::record::TokenRecord;
 use crate::lifecycle::time::{Moment, Timestamp};
 
@@ -38,11 +38,12 @@ impl Engine {
         if self.tokens.values().any(|token| token.name == name) {
             return Err(Refusal::NotAllowed(format!("there is a token `{name}` already; remove it first")));
         }
-        if self.tokens.len() >= TOKENS_MAX || self.tokens.contains_key(&id) {
+        if self.tokens.contains_key(&id) {
+            return Err(Refusal::NotAllowed("there is a token with this id already; make another".to_string()));
+        }
+        if self.tokens.len() >= TOKENS_MAX {
             return Err(Refusal::NotAllowed(format!("there are {TOKENS_MAX} tokens already")));
         }
-        let until = expires_at.map_or_else(|| "without end".to_string(), |at| format!("until {at}"));
-        self.audit(now.wall, who, "add token", &name, format!("token with role {role} {until}"), None);
         let record = TokenRecord {
             id,
             name,
@@ -53,6 +54,8 @@ impl Engine {
             expires_at,
             last_used_at: None,
         };
+        let audit = Audit::of(now.wall, who, "add token", &record.name, "token made");
+        self.audit(Audit { after: Some(in_words(&record)), ..audit });
         self.changes.push(Change::AddToken(record.clone()));
         self.tokens.insert(record.id.clone(), record.clone());
         Ok(Done::Token(Box::new(record)))
@@ -60,10 +63,12 @@ impl Engine {
 
     /// Lets nobody in by a token any more.
     pub(super) fn remove_token(&mut self, who: &str, name: &str, now: Moment) -> Result<Done, Refusal> {
-        let found = self.tokens.values().find(|token| *token.name == *name).map(|token| token.id.clone());
-        let id = found.ok_or_else(|| Refusal::UnknownToken(name.to_string()))?;
+        let found = self.tokens.values().find(|token| *token.name == *name).cloned();
+        let token = found.ok_or_else(|| Refusal::UnknownToken(name.to_string()))?;
+        let before = Some(in_words(&token));
+        let id = token.id;
         self.tokens.remove(&id);
-        self.audit(now.wall, who, "remove token", name, "token removed".to_string(), None);
+        self.audit(Audit { before, ..Audit::of(now.wall, who, "remove token", name, "token removed") });
         self.changes.push(Change::RemoveToken { id, at: now.wall });
         Ok(Done::Acknowledged)
     }
@@ -80,5 +85,12 @@ impl Engine {
 
     pub(super) fn show_tokens(&self) {
         self.view.set_tokens(Arc::new(self.tokens.clone()));
+    }
+}
+
+fn in_words(token: &TokenRecord) -> Box<str> {
+    match token.expires_at {
+        Some(at) => format!("{} until {at}", token.role).into(),
+        None => format!("{} without end", token.role).into(),
     }
 }

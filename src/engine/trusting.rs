@@ -3,7 +3,7 @@
 
 use super::event::{Done, Heard};
 use super::{ENGINE, Engine};
-use crate::journal::change::Change;
+use crate::journal::change::{Audit, Change};
 use crate::lifecycle::time::{Moment, Timestamp};
 use crate::lifecycle::trust::{NOTE_EVERY_MS, Testimony, Trust, Witness};
 
@@ -54,6 +54,9 @@ impl Clock {
     }
 }
 
+/// How a record says what the clock was worth.
+const BELIEVED: &str = "believed";
+
 impl Engine {
     /// Takes what the kernel says of its clock.
     pub fn hear_of_clock(&mut self, synchronised: bool) {
@@ -99,11 +102,9 @@ impl Engine {
         clock.trust = clock.trust.confirm(now, clock.synchronised, clock.written);
         clock.unvouched.clear();
         self.note_clock(now);
-        let detail = match doubt {
-            Some(doubt) => format!("clock confirmed although {}", doubt.cause),
-            None => "clock confirmed".to_string(),
-        };
-        self.audit(now.wall, who, "confirm_clock", "clock", detail, None);
+        let before = doubt.map_or_else(|| BELIEVED.into(), |doubt| format!("doubted: {}", doubt.cause).into());
+        let audit = Audit::of(now.wall, who, "confirm_clock", "clock", "clock confirmed");
+        self.audit(Audit { before: Some(before), after: Some(BELIEVED.into()), ..audit });
         self.lock_ages(now);
         self.show_restrictions();
         self.pump_all(now);
@@ -132,8 +133,10 @@ impl Engine {
         self.clock.trust = trust;
         self.clock.unvouched.clear();
         self.note_clock(now);
-        let detail = format!("clock believed, for {hosts} agrees with it; doubted before: {}", doubt.cause);
-        self.audit(now.wall, ENGINE, "witness_clock", "clock", detail, None);
+        let detail = format!("{hosts} agrees with the clock");
+        let audit = Audit::of(now.wall, ENGINE, "witness_clock", "clock", detail);
+        let before = Some(format!("doubted: {}", doubt.cause).into());
+        self.audit(Audit { before, after: Some(BELIEVED.into()), ..audit });
         self.view.set_clock_vouched(format!("{hosts} vouched for the clock at {}", now.wall));
         self.lock_ages(now);
         self.show_restrictions();

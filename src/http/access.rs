@@ -97,6 +97,8 @@ pub struct Caller {
     pub name: Box<str>,
     /// What they may do.
     pub role: Role,
+    /// The id of the token they showed: another one may come to have the same name.
+    pub token: Option<Box<str>>,
 }
 
 /// Returns what a user may do who is in these groups. Root and whoever the daemon runs as may do everything:
@@ -129,7 +131,7 @@ pub async fn require(needed: Role, request: Request, next: Next) -> Response {
     let caller = request.extensions().get::<Caller>();
     let refusal = match caller {
         Some(Caller { role, .. }) if *role >= needed => return next.run(request).await,
-        Some(Caller { name, role }) => {
+        Some(Caller { name, role, .. }) => {
             let detail = format!("this needs the role {needed}; {name} is {role}");
             ApiError::new(StatusCode::FORBIDDEN, "role_too_low", detail)
                 .hint("`[http]` in snapkeep.toml gives roles to groups; a token has the role it was made with")
@@ -149,7 +151,7 @@ fn caller(shared: &Shared, request: &Request) -> Result<Caller, ApiError> {
                      or ask as root",
                 )
             })?;
-            Ok(Caller { name, role })
+            Ok(Caller { name, role, token: None })
         }
         Some(Origin::Network { address }) => bearer(shared, *address, request.headers()),
         None => Err(ApiError::new(StatusCode::FORBIDDEN, "no_role", "nobody knows who asks this")),
@@ -172,7 +174,8 @@ fn bearer(shared: &Shared, address: IpAddr, headers: &HeaderMap) -> Result<Calle
         too_often("too_many_requests", detail, early_ms)
     })?;
     note_use(shared, record, now);
-    Ok(Caller { name: format!("token:{}", record.name).into(), role: record.role })
+    let name = format!("token:{}", record.name).into();
+    Ok(Caller { name, role: record.role, token: Some(record.id.clone()) })
 }
 
 /// Returns what is known of a token that lets its bearer in.

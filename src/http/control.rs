@@ -7,7 +7,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Extension, Path};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use tokio::sync::oneshot;
 
 use crate::engine::event::{Command, Done, Event, Refusal, What};
@@ -49,7 +49,6 @@ pub async fn run(
     axum::extract::State(shared): State,
     Extension(peer): Extension<Peer>,
     name: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<RunBody>), ApiError> {
     let policy = name?.0;
@@ -60,8 +59,7 @@ pub async fn run(
         ApiError::bad_request("unknown_workflow", format!("there is no workflow `{}`", order.workflow))
             .hint("the workflows are creation and deletion")
     })?;
-    let request_key = repeat::key(&headers)?;
-    match send(&shared, &peer, What::Run { policy, kind, request_key }).await? {
+    match send(&shared, &peer, What::Run { policy, kind }).await? {
         Done::Run { run_id, snapshot } => Ok((StatusCode::ACCEPTED, Json(RunBody { run_id, snapshot }))),
         _ => Err(mismatch()),
     }

@@ -51,7 +51,6 @@ use crate::editing::Editing;
 use crate::engine::event::Event;
 use crate::engine::perform::SURVEY_MAX_MS;
 use crate::engine::view::View;
-use crate::lifecycle::role::Role;
 use crate::lifecycle::time::Moment;
 use crate::upkeep::Upkeep;
 
@@ -126,9 +125,10 @@ fn router(api: Api, limits: Limits) -> Router {
         refusals: Refusals::default(),
     });
     let mut router = Router::new();
-    for Route { method, path, role, pace, handler, .. } in routes::routes() {
-        // A viewer changes nothing, also where a question needs a body.
-        let way = Way { mutates: !method.is_safe() && role > Role::Viewer, role, path };
+    for route in routes::routes() {
+        let mutates = route.mutates();
+        let Route { path, role, pace, handler, .. } = route;
+        let way = Way { mutates, role, path };
         let limit = match pace {
             Pace::Quick => REQUEST_TIME_MAX,
             Pace::Look => LOOK_TIME_MAX,

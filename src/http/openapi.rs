@@ -60,7 +60,7 @@ fn operation(route: &Route, takes: Option<&Takes>) -> Value {
     for (name, kind) in takes.map_or(&[][..], |takes| takes.query) {
         parameters.push(json!({ "name": name, "in": "query", "schema": { "type": kind } }));
     }
-    if !route.method.is_safe() {
+    if route.mutates() {
         parameters.push(json!({
             "name": "Idempotency-Key", "in": "header",
             "schema": { "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$" },

@@ -7,19 +7,22 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query};
+use axum::extract::{Extension, Path, Query};
 use axum::http::StatusCode;
 use serde::Deserialize;
 
 use crate::clock;
+use crate::engine::event::{Note, What};
 use crate::journal::change::{AuditRecord, PlanRecord, RunRecord};
 use crate::journal::record::{OperationRecord, PolicyRecord, PolicyVersion};
 use crate::journal::{self, AuditQuery, Depth, HistoryQuery, JournalError, OpenError, OperationQuery, Reader};
 use crate::lifecycle::workflow::Kind;
 
 use super::body::{AuditBody, BackupBody, CheckBody, HistoryBody, PlanBody};
+use super::control::send;
 use super::error::ApiError;
 use super::explain::names;
+use super::serve::Peer;
 use super::{Shared, State, shape};
 
 /// A page. More is asked for in further requests.
@@ -220,9 +223,25 @@ pub async fn check(axum::extract::State(shared): State) -> Result<Json<CheckBody
 }
 
 /// `POST /v1/journal/backup`
-pub async fn backup(axum::extract::State(shared): State) -> Result<Json<BackupBody>, ApiError> {
-    let file = read(&shared, |records| records.backup()).await?;
-    Ok(Json(BackupBody { file: file.display().to_string() }))
+pub async fn backup(
+    axum::extract::State(shared): State,
+    Extension(peer): Extension<Peer>,
+) -> Result<Json<BackupBody>, ApiError> {
+    let file = read(&shared, |records| records.backup()).await?.display().to_string();
+    let note = Note {
+        what: "backup",
+        subject: "journal".to_string(),
+        detail: "copied and checked".to_string(),
+        before: None,
+        after: Some(file.as_str().into()),
+        is_over: true,
+        gone_of: None,
+    };
+    // The copy is made, also where no engine is left that could write it down.
+    if let Err(error) = send(&shared, &peer, What::Note(Box::new(note))).await {
+        tracing::warn!(?error, "a copy of the journal is not in the audit");
+    }
+    Ok(Json(BackupBody { file }))
 }
 
 pub fn bounded(limit: Option<u32>) -> Result<u32, ApiError> {

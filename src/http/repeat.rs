@@ -12,6 +12,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::engine::event::{Done, Recalled, Reply, RequestKey, What};
@@ -19,10 +20,11 @@ use crate::lifecycle::hex::hex;
 use crate::lifecycle::role::Role;
 
 use super::access::Caller;
+use super::body::RunBody;
 use super::control::{mismatch, send};
 use super::error::ApiError;
 use super::serve::Peer;
-use super::{BODY_BYTES_MAX, Shared};
+use super::{BODY_BYTES_MAX, Shared, upkeep};
 
 /// A UUID fits, and so does a sentence.
 const KEY_LENGTH_MAX: usize = 128;
@@ -64,7 +66,7 @@ impl Drop for Taken<'_> {
 }
 
 /// Returns the key of a request, where there is one.
-pub fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     match value.to_str() {
         Ok(key) if (1..=KEY_LENGTH_MAX).contains(&key.len()) && !key.contains(' ') => Ok(Some(key.to_string())),
@@ -86,6 +88,14 @@ pub struct Way {
     pub path: &'static str,
 }
 
+/// Returns a caller's key as it is kept. A token that was made anew has its name, and none of its keys.
+fn owned(key: &str, caller: &Caller) -> Box<str> {
+    match &caller.token {
+        Some(id) => format!("{id} {key}").into(),
+        None => key.into(),
+    }
+}
+
 /// Answers a request. What changes something is answered once for a key, and leaves a record where it was
 /// refused; what was done leaves its own.
 pub async fn once(shared: Arc<Shared>, way: Way, request: Request, next: Next) -> Response {
@@ -95,17 +105,19 @@ pub async fn once(shared: Arc<Shared>, way: Way, request: Request, next: Next) -
     let path = request.uri().path().to_owned();
     // Whoever may not ask is not answered again either.
     let response = match key(request.headers()) {
-        Ok(Some(key)) if caller.is_some_and(|caller| caller.role >= way.role) => {
-            answered(shared.clone(), way, peer.clone(), key, request, next)
-                .await
-                .unwrap_or_else(|error| error.at(&path))
-        }
-        Ok(_) => next.run(request).await,
+        Ok(key) => match (key, caller.filter(|caller| caller.role >= way.role)) {
+            (Some(key), Some(caller)) => {
+                answered(shared.clone(), way, peer.clone(), owned(&key, &caller), request, next)
+                    .await
+                    .unwrap_or_else(|error| error.at(&path))
+            }
+            (None, _) | (_, None) => next.run(request).await,
+        },
         Err(error) => error.at(&path),
     };
     let status = response.status();
     if !status.is_success() && shared.refusals.is_told(&peer.0, (shared.api.clock)().uptime) {
-        let refused = What::Refused { what: "refused", subject, answer: status.to_string() };
+        let refused = What::Refused { subject, answer: status.to_string() };
         if let Err(error) = send(&shared, &peer, refused).await {
             tracing::warn!(?error, "a refusal is not in the audit");
         }
@@ -119,7 +131,7 @@ async fn answered(
     shared: Arc<Shared>,
     way: Way,
     peer: Peer,
-    key: String,
+    key: Box<str>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
@@ -130,10 +142,10 @@ async fn answered(
     let work = tokio::spawn(async move {
         let Some(_taken) = shared.under_way.take(&peer.0, &key) else { return Err(busy()) };
         let fingerprint = fingerprint(&parts.method, &parts.uri, &body);
-        let asked = RequestKey { key: key.into(), fingerprint };
+        let asked = RequestKey { key, fingerprint };
         match send(&shared, &peer, What::Recall(asked.clone())).await? {
             Done::Recalled(None) => {}
-            Done::Recalled(Some(known)) => return again(*known, &asked, way),
+            Done::Recalled(Some(known)) => return again(&shared, *known, &asked, way).await,
             Done::Busy => return Err(busy()),
             _ => return Err(mismatch()),
         }
@@ -209,7 +221,8 @@ fn busy() -> ApiError {
         .hint("ask again in a moment, under the same key")
 }
 
-fn again(known: Recalled, asked: &RequestKey, way: Way) -> Result<Response, ApiError> {
+/// Answers once more: in the words of the first time, or, where those are lost, with what came of it.
+async fn again(shared: &Shared, known: Recalled, asked: &RequestKey, way: Way) -> Result<Response, ApiError> {
     if known.fingerprint != asked.fingerprint {
         return Err(ApiError::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -217,6 +230,16 @@ fn again(known: Recalled, asked: &RequestKey, way: Way) -> Result<Response, ApiE
             "something else was asked under this Idempotency-Key",
         )
         .hint("every request needs a key of its own; only a repeat has the same"));
+    }
+    if known.reply.is_none()
+        && let Some((run_id, snapshot)) = known.run
+    {
+        return replayed(StatusCode::ACCEPTED, &RunBody { run_id, snapshot });
+    }
+    if known.reply.is_none()
+        && let Some(number) = known.operation
+    {
+        return replayed(StatusCode::ACCEPTED, &upkeep::numbered(shared, number).await?);
     }
     match (known.reply, known.answer.as_deref()) {
         (Some(Reply { status, location, body }), _) => {
@@ -241,6 +264,12 @@ fn again(known: Recalled, asked: &RequestKey, way: Way) -> Result<Response, ApiE
     }
 }
 
+fn replayed(status: StatusCode, body: &impl Serialize) -> Result<Response, ApiError> {
+    let body = serde_json::to_string(body)
+        .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "unwritable", error.to_string()))?;
+    Ok(json(status, body))
+}
+
 fn json(status: StatusCode, body: String) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
@@ -258,6 +287,17 @@ mod tests {
         let refusals = Refusals::default();
         let told = |who: &str, minute: i64| (0..100).filter(|_| refusals.is_told(who, minute * 60_000)).count();
         assert_eq!((told("a", 1), told("b", 1), told("a", 1), told("a", 2)), (30, 30, 0, 30));
+    }
+
+    #[test]
+    fn a_token_made_anew_under_a_name_has_none_of_its_keys() {
+        let caller = |token: Option<&str>| Caller {
+            name: "token:deploy".into(),
+            role: Role::Operator,
+            token: token.map(Into::into),
+        };
+        assert_ne!(owned("k", &caller(Some("1"))), owned("k", &caller(Some("2"))));
+        assert_eq!(&*owned("k", &caller(None)), "k");
     }
 
     #[test]

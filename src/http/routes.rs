@@ -40,6 +40,13 @@ pub struct Route {
     pub(super) handler: MethodRouter<Arc<Shared>>,
 }
 
+impl Route {
+    /// Whether it changes something. A viewer changes nothing, also where a question needs a body.
+    pub fn mutates(&self) -> bool {
+        !self.method.is_safe() && self.role > Role::Viewer
+    }
+}
+
 /// Returns every route there is.
 pub fn routes() -> Vec<Route> {
     use Pace::{Look, Quick};

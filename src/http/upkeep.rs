@@ -75,12 +75,16 @@ pub async fn operation(
     axum::extract::State(shared): State,
     number: Result<Path<u64>, PathRejection>,
 ) -> Result<Json<OperationBody>, ApiError> {
-    let number = number?.0;
+    Ok(Json(numbered(&shared, number?.0).await?))
+}
+
+/// Returns an operation, whether it is at work or over.
+pub async fn numbered(shared: &Shared, number: u64) -> Result<OperationBody, ApiError> {
     if let Some(operation) = shared.api.upkeep.as_ref().and_then(|upkeep| upkeep.operation(number)) {
-        return Ok(Json(body(operation)));
+        return Ok(body(operation));
     }
-    match read(&shared, move |records| records.operation(number)).await? {
-        Some(record) => Ok(Json(recorded(record, None))),
+    match read(shared, move |records| records.operation(number)).await? {
+        Some(record) => Ok(recorded(record, None)),
         None => Err(ApiError::not_found("unknown_operation", format!("there is no operation {number}"))),
     }
 }

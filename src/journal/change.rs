@@ -386,6 +386,37 @@ pub struct Audit {
     pub request: Option<RequestKey>,
 }
 
+impl Audit {
+    /// Returns a record that says nothing yet of what was there before and after, and of what came of it.
+    pub fn of(at: Timestamp, who: &str, what: &str, subject: &str, detail: impl Into<String>) -> Audit {
+        Audit {
+            at,
+            who: who.into(),
+            what: what.into(),
+            subject: subject.into(),
+            detail: detail.into(),
+            run_id: None,
+            before: None,
+            after: None,
+            answer: None,
+            request: None,
+        }
+    }
+
+    /// Returns what is there once an operation has begun.
+    pub fn operation_running(number: u64) -> Box<str> {
+        format!("{OPERATION}{number}{RUNNING}").into()
+    }
+
+    /// Returns which operation has begun, where [`Audit::operation_running`] says so.
+    pub fn operation_begun(after: &str) -> Option<u64> {
+        after.strip_prefix(OPERATION)?.strip_suffix(RUNNING)?.parse().ok()
+    }
+}
+
+const OPERATION: &str = "operation ";
+const RUNNING: &str = " running";
+
 /// A caller's key: the same one again is the same request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestKey {
@@ -415,6 +446,10 @@ pub struct Recalled {
     pub answer: Option<Box<str>>,
     /// What the caller was answered, where it could still be told.
     pub reply: Option<Reply>,
+    /// The run that was begun, and the name of what it makes.
+    pub run: Option<(Box<str>, Option<Box<str>>)>,
+    /// The number of the operation that was begun.
+    pub operation: Option<u64>,
 }
 
 /// A change to a policy's file that was begun and is not known to be done.

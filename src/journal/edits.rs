@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Row, params};
 
-use super::change::{OpenEdit, Recalled, Reply};
+use super::change::{Audit, OpenEdit, Recalled, Reply};
 use super::error::JournalError;
 use super::load::{all, unsigned};
 use super::record::{PolicyRecord, PolicyVersion};
@@ -34,14 +34,22 @@ pub(super) fn reply(
 
 /// Returns what is known of a caller's key.
 pub(super) fn recall(connection: &Connection, who: &str, request: &str) -> Result<Option<Recalled>, JournalError> {
-    let sql = "select coalesce(a.fingerprint, ''), a.answer, r.status, r.location, r.body
-        from audit a left join replies r on r.number = a.number where a.who = ?1 and a.request = ?2";
+    let sql =
+        "select coalesce(a.fingerprint, ''), a.answer, r.status, r.location, r.body, a.after, u.run_id, u.snapshot
+        from audit a left join replies r on r.number = a.number
+            left join runs u on u.request_key = a.who || ' ' || a.request
+        where a.who = ?1 and a.request = ?2";
     let read = |row: &Row<'_>| {
         let reply = match row.get::<_, Option<u16>>(2)? {
             Some(status) => Some(Reply { status, location: row.get(3)?, body: row.get(4)? }),
             None => None,
         };
-        Ok(Recalled { fingerprint: row.get(0)?, answer: row.get(1)?, reply })
+        let run = match row.get(6)? {
+            Some(run_id) => Some((run_id, row.get(7)?)),
+            None => None,
+        };
+        let operation = row.get::<_, Option<Box<str>>>(5)?.and_then(|after| Audit::operation_begun(&after));
+        Ok(Recalled { fingerprint: row.get(0)?, answer: row.get(1)?, reply, run, operation })
     };
     Ok(all(connection, sql, params![who, request], read)?.pop())
 }

@@ -217,7 +217,11 @@ pub(super) fn deletions_since(
     connection: &Connection,
     since: Timestamp,
 ) -> Result<Vec<(Arc<str>, Timestamp)>, JournalError> {
-    let sql = "select r.policy_uid, a.at from audit a join runs r on r.run_id = a.run_id
+    // By the few runs of that time: runs that are over are found by their end, and not by their identity.
+    let sql = "select r.policy_uid, a.at
+        from (select run_id, policy_uid from runs where ended_at > ?1
+            union all select run_id, policy_uid from runs where ended_at is null) r
+        cross join audit a on a.run_id = r.run_id
         where a.at > ?1 and a.what = 'delete' order by a.at";
     all(connection, sql, params![since.millis()], |row| Ok((row.get(0)?, Timestamp::from_millis(row.get(1)?))))
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::drivers::{Call, LabelOrder, Progress, ProgressSink};
-use crate::engine::event::{Done, OperationKind, What};
+use crate::engine::event::{Done, Note, OperationKind, What};
 use crate::lifecycle::estate::{Orphaned, Whose};
 use crate::lifecycle::hold::{Hold, HoldOrder};
 use crate::lifecycle::plan::Target;
@@ -258,7 +258,16 @@ impl Upkeep {
         let snapshot = look.listing.snapshots.get(index).ok_or_else(gone)?;
         look.verdict(index, change).map_err(Fault::permanent)?;
         let driver = &look.site.repository.driver;
-        let note = |what, detail, gone_of| What::Note { what, subject: subject.clone(), detail, gone_of };
+        let whose = look.books.estate.whose_words(snapshot);
+        let note = |what, detail: String| Note {
+            what,
+            subject: subject.clone(),
+            detail,
+            before: Some(format!("{whose}'s, driver's id {id}").into()),
+            after: None,
+            is_over: false,
+            gone_of: None,
+        };
         match change {
             Change::Expire { .. } => {
                 let owner = match look.books.estate.whose(snapshot) {
@@ -267,9 +276,8 @@ impl Upkeep {
                     Whose::Policy(_) => None,
                     Whose::Retired(_) | Whose::AnotherInstallation | Whose::Nobody => None,
                 };
-                let whose = look.books.estate.whose_words(snapshot);
-                let detail = format!("to be deleted in repository {place}, driver's id {id}; it is of {whose}");
-                self.ask(who, note("expire", detail, None)).await?;
+                let intention = note("expire", format!("to be deleted in repository {place}"));
+                self.ask(who, What::Note(Box::new(intention))).await?;
                 let call = Call { time_max: DELETE_TIME_MAX, progress: progress.clone() };
                 let target = Target::of(snapshot);
                 within(DELETE_TIME_MAX, driver.delete(&target, &call)).await?;
@@ -277,17 +285,16 @@ impl Upkeep {
                 if left.listing.snapshots.iter().any(|one| one.id == *id) {
                     return Err(Fault::transient("the driver reported it as deleted, but it is still there"));
                 }
-                let detail = format!("deleted in repository {place}, driver's id {id}");
-                self.ask(who, note("expire", detail, owner)).await?;
+                let done = note("expire", format!("deleted in repository {place}"));
+                let done = Note { is_over: true, gone_of: owner, ..done };
+                self.ask(who, What::Note(Box::new(done))).await?;
             }
             Change::Adopt { policy } => {
                 let estate = &look.books.estate;
                 let heir = estate.policies.iter().find(|(_, living)| *living.name == **policy);
                 let (uid, _) = heir.ok_or_else(|| Fault::permanent(format!("there is no policy `{policy}`")))?;
-                let whose = estate.whose_words(snapshot);
-                let detail =
-                    format!("to become policy {policy}'s in repository {place}, driver's id {id}; it is of {whose}");
-                self.ask(who, note("adopt", detail, None)).await?;
+                let intention = note("adopt", format!("to become policy {policy}'s in repository {place}"));
+                self.ask(who, What::Note(Box::new(intention))).await?;
                 let stamp =
                     [(label::INSTALLATION, &*estate.installation), (label::POLICY_UID, uid), (label::POLICY, policy)];
                 let order = LabelOrder {
@@ -297,8 +304,9 @@ impl Upkeep {
                 };
                 let call = Call { time_max: LABEL_TIME_MAX, progress: progress.clone() };
                 let after = within(LABEL_TIME_MAX, driver.label(&order, &call)).await?;
-                let detail = format!("policy {policy}'s in repository {place}, driver's id {}", after.id);
-                self.ask(who, note("adopt", detail, None)).await?;
+                let done = note("adopt", format!("policy {policy}'s in repository {place}"));
+                let after = Some(format!("{policy}'s, driver's id {}", after.id).into());
+                self.ask(who, What::Note(Box::new(Note { after, is_over: true, ..done }))).await?;
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ mod api;
 mod books;
 mod clock_thrown;
 mod disk;
+mod editing;
 mod foresee;
 mod kills;
 mod opensearch;

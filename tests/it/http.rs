@@ -12,7 +12,7 @@ use std::time::Duration;
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 use snapkeep::config::problem::Problem;
-use snapkeep::engine::event::{Command, Done, Event, Refusal, Survey, What};
+use snapkeep::engine::event::{Command, Done, Event, Recalled, Refusal, Survey, What};
 use snapkeep::engine::latest::Latest;
 use snapkeep::engine::tracked::{Flow, Tracked};
 use snapkeep::engine::view::View;
@@ -482,12 +482,39 @@ fn a_command_carries_who_asked_and_under_which_key() {
         daemon.request("POST", "/v1/policies/db/run", "idempotency-key: k1\r\n", b"{\"workflow\":\"creation\"}");
     assert_eq!((status, body), (202, json!({"run_id": "r1", "snapshot": "db-1"})));
     let who = format!("uid:{}", rustix::process::getuid().as_raw());
-    let what = What::Run { policy: "db".into(), kind: Kind::Creation, request_key: Some("k1".into()) };
+    let what = What::Run { policy: "db".into(), kind: Kind::Creation };
     assert!(matches!(seen.recv().expect("asked").1, What::Recall(key) if *key.key == *"k1"));
     assert_eq!(seen.recv().expect("asked"), (who.clone(), what));
     assert!(matches!(seen.recv().expect("asked").1, What::Reply { reply, .. } if reply.status == 202));
     assert_eq!(daemon.request("POST", "/v1/policies/db/stop", "", b"").1, json!({"acknowledged": true}));
     assert_eq!(seen.recv().expect("asked"), (who, What::Stop { policy: "db".into() }));
+}
+
+/// The words of the first answer may be lost with a daemon; what was begun is not.
+#[test]
+fn a_repeat_whose_first_answer_was_not_kept_is_told_what_was_begun() {
+    let mut daemon = Daemon::start(view(&["db"]));
+    let run = Some(("r1".into(), Some("db-1".into())));
+    daemon.answering(move |what| match what {
+        What::Recall(key) => Ok(Done::Recalled(Some(Box::new(Recalled {
+            fingerprint: key.fingerprint.clone(),
+            answer: Some("done".into()),
+            reply: None,
+            run: if *key.key == *"run" { run.clone() } else { None },
+            operation: (*key.key == *"operation").then_some(7),
+        })))),
+        What::Refused { .. } => Ok(Done::Acknowledged),
+        other => panic!("carried out once more: {other:?}"),
+    });
+    let ask = |key: &str| {
+        let header = format!("idempotency-key: {key}\r\n");
+        daemon.request("POST", "/v1/policies/db/run", &header, b"{\"workflow\":\"creation\"}")
+    };
+    assert_eq!(ask("run"), (202, json!({"run_id": "r1", "snapshot": "db-1"})));
+    // Of this one the journal of the test knows nothing: it is asked for by its number.
+    let (status, body) = ask("operation");
+    assert_eq!((status, body["code"].as_str()), (404, Some("unknown_operation")), "{body}");
+    assert_eq!(ask("other"), (200, json!({"acknowledged": true})));
 }
 
 #[test]
@@ -552,7 +579,8 @@ fn snapshots_and_plans_come_from_the_repository_under_the_policy_in_force() {
 
 #[test]
 fn history_says_how_runs_ended() {
-    let daemon = Daemon::start(view(&["db"]));
+    let mut daemon = Daemon::start(view(&["db"]));
+    let seen = daemon.answering(|_| Ok(Done::Acknowledged));
     check(
         &daemon.get("/v1/history?limit=1").1,
         &expect![[r#"
@@ -577,6 +605,11 @@ fn history_says_how_runs_ended() {
     );
     assert_eq!(daemon.get("/v1/journal/check").1, json!({"sound": true, "troubles": []}));
     assert_eq!(daemon.request("POST", "/v1/journal/backup", "", b"").1, json!({"file": "/state/backups/journal.db"}));
+    let (_, noted) = seen.recv().expect("asked");
+    assert!(
+        matches!(&noted, What::Note(note) if note.after.as_deref() == Some("/state/backups/journal.db")),
+        "{noted:?}"
+    );
     assert_eq!(daemon.get("/v1/audit").1, json!({"records": []}));
 }
 

@@ -4,6 +4,7 @@
 //! The test answers in the driver's place and says what time it is. Day 1 is a Sunday.
 
 mod age_locks;
+mod audit;
 mod clocks;
 mod edits;
 mod guards;
@@ -52,8 +53,8 @@ fn running() -> Answer {
     Answer::Described(Presence::Running)
 }
 
-fn run_of(policy: &str, kind: snapkeep::lifecycle::workflow::Kind, key: Option<&str>) -> What {
-    What::Run { policy: policy.into(), kind, request_key: key.map(Into::into) }
+fn run_of(policy: &str, kind: snapkeep::lifecycle::workflow::Kind) -> What {
+    What::Run { policy: policy.into(), kind }
 }
 
 /// Puts `count` snapshots into the repository, one a day, the newest of yesterday: `s1` is the oldest.

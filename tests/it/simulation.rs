@@ -537,7 +537,7 @@ fn meddle(daemon: &mut Daemon, world: &mut World, texts: &mut Vec<PolicyText>) {
         }
         5 => {
             let kind = Kind::ALL[world.dice.below(2) as usize];
-            let _ = command(daemon, world, What::Run { policy: name, kind, request_key: None });
+            let _ = command(daemon, world, What::Run { policy: name, kind });
         }
         6 => {
             let whole: Vec<String> =

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use crate::config::sm;
-use crate::editing::{Asker, Edited, NotEdited};
+use crate::editing::{Asker, NotEdited};
 use crate::engine::event::{Draft, Expect, What};
 use crate::engine::tracked::Tracked;
 use crate::journal::JournalError;
@@ -97,8 +97,8 @@ pub async fn list(axum::extract::State(shared): State, call: Call) -> Response {
 pub async fn delete(axum::extract::State(shared): State, Extension(peer): Extension<Peer>, call: Call) -> Response {
     answered(&call, &["refresh"], async |parameters| {
         let editing = shared.api.editing.as_ref().ok_or_else(no_journal)?;
-        let Edited { before, .. } = editing.remove(asker(&peer), call.name.clone()).await.map_err(refusal)?;
-        let uid = before.ok_or_else(SmError::not_found)?;
+        let uid = editing.remove(asker(&peer), call.name.clone()).await.map_err(refusal)?;
+        let uid = uid.ok_or_else(SmError::not_found)?;
         // It was done, whatever else can be said of it at the moment.
         let version = read(&shared, move |records| records.version_of(&uid)).await.ok().flatten();
         let (version, seq_no) = version.map_or((1, 0), |version| (version.version, version.seq_no));

@@ -157,7 +157,10 @@ fn a_witness_ends_the_doubt_after_a_gap_and_it_is_written_down_once() {
     let audited = |stage: &Stage| -> Vec<String> {
         let records = stage.reader.audit(&AuditQuery { limit: 100, ..AuditQuery::default() }).expect("the audit");
         let ours = records.into_iter().filter(|record| &*record.audit.what == "witness_clock");
-        ours.map(|record| format!("{} {}: {}", record.audit.who, record.audit.subject, record.audit.detail)).collect()
+        let side = |side: Option<Box<str>>| side.map(String::from).unwrap_or_default();
+        ours.map(|record| record.audit)
+            .map(|audit| format!("{}: {} → {}", audit.detail, side(audit.before), side(audit.after)))
+            .collect()
     };
     let restrictions = |stage: &Stage| stage.view.daemon().restrictions.join("\n");
     for (said, shown) in [
@@ -180,8 +183,8 @@ fn a_witness_ends_the_doubt_after_a_gap_and_it_is_written_down_once() {
         assert!(!stage.view.wants_witness());
         let vouched = stage.view.daemon().clock_vouched;
         assert_eq!(vouched.as_deref(), Some("time.example.net vouched for the clock at 2026-03-11T08:00:00Z"));
-        let detail = "engine clock: clock believed, for time.example.net agrees with it; doubted before: it says \
-                      2026-03-11T08:00:00Z, 10d1h after it was last believed, and nothing vouches for it";
+        let detail = "time.example.net agrees with the clock: doubted: it says 2026-03-11T08:00:00Z, 10d1h after it \
+                      was last believed, and nothing vouches for it → believed";
         assert_eq!(audited(&stage), [detail]);
     }
     stage.at("12 08:00");

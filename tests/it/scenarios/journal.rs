@@ -49,7 +49,7 @@ fn an_error_of_the_journal_hands_out_no_order_and_answers_no_command() {
     let mut stage = Stage::new("08:59", &[creating("db", "0 9 * * *")]);
     beside(&stage).execute_batch("update instance set epoch = epoch + 1").expect("written behind its back");
     let (reply, mut answer) = tokio::sync::oneshot::channel();
-    let what = super::run_of("db", Kind::Creation, None);
+    let what = super::run_of("db", Kind::Creation);
     let command = snapkeep::engine::event::Command { who: "uid:0".into(), what, request: None, reply };
     stage.try_turn(vec![Event::Command(command)]).expect_err("the journal refused");
     answer.try_recv().expect_err("nobody is told that it was done");

@@ -35,7 +35,7 @@ fn without_room_for_the_journal_no_run_begins_and_those_under_way_settle() {
         shown.len() == 1 && shown[0].starts_with("no new run begins: ") && shown[0].contains("reserve"),
         "{shown:?}"
     );
-    let refusal = stage.tell(run_of("db", Kind::Creation, None)).expect_err("no room for it");
+    let refusal = stage.tell(run_of("db", Kind::Creation)).expect_err("no room for it");
     assert!(matches!(refusal, Refusal::Unavailable(why) if why.contains("reserve")));
 
     free_disk(&stage);
@@ -84,7 +84,7 @@ fn a_journal_of_another_machine_makes_snapshots_and_deletes_none_until_a_person_
     assert_eq!(stage.kept.len(), 6);
     let shown = stage.view.daemon().restrictions;
     assert!(shown.len() == 1 && shown[0].contains("accept-machine"), "{shown:?}");
-    stage.tell(run_of("db", Kind::Deletion, None)).expect_err("not while it may be another's");
+    stage.tell(run_of("db", Kind::Deletion)).expect_err("not while it may be another's");
     // Nor does a person, by name.
     let books = stage.tell(What::Books { repositories: Vec::new() }).expect("the books");
     let Done::Books(books) = books else { panic!("{books:?}") };

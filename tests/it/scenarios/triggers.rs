@@ -242,14 +242,15 @@ fn a_manual_run_with_one_key_is_one_run() {
 
 #[test]
 fn one_key_in_one_turn_is_one_run_whatever_policies_it_names() {
-    use snapkeep::engine::event::{Command, Done, Event};
+    use snapkeep::engine::event::{Command, Done, Event, RequestKey};
     let mut stage = Stage::new("08:55", &[creating("db", "0 0 * * *"), creating("wiki", "0 0 * * *")]);
     let mut answers = Vec::new();
     let mut events = Vec::new();
     for policy in ["db", "db", "wiki"] {
         let (reply, answer) = tokio::sync::oneshot::channel();
-        let what = super::run_of(policy, Kind::Creation, Some("key"));
-        events.push(Event::Command(Command { who: "uid:0".into(), what, request: None, reply }));
+        let what = super::run_of(policy, Kind::Creation);
+        let request = Some(Box::new(RequestKey { key: "key".into(), fingerprint: "".into() }));
+        events.push(Event::Command(Command { who: "uid:0".into(), what, request, reply }));
         answers.push(answer);
     }
     stage.turn(events);

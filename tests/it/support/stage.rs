@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use snapkeep::engine::Engine;
-use snapkeep::engine::event::{Ask, Command, Done, Errands, Event, Job, JobId, Refusal, What};
+use snapkeep::engine::event::{Ask, Command, Done, Errands, Event, Job, JobId, Refusal, RequestKey, What};
 use snapkeep::engine::explain::{Explained, explain};
 use snapkeep::engine::tracked::Tracked;
 use snapkeep::engine::view::View;
@@ -314,8 +314,14 @@ impl Stage {
     }
 
     pub fn tell(&mut self, what: What) -> Result<Done, Refusal> {
+        self.tell_under(None, what)
+    }
+
+    /// Tells the engine something under a caller's key.
+    pub fn tell_under(&mut self, key: Option<&str>, what: What) -> Result<Done, Refusal> {
         let (reply, mut answer) = oneshot::channel();
-        self.turn(vec![Event::Command(Command { who: "uid:0".into(), what, request: None, reply })]);
+        let request = key.map(|key| Box::new(RequestKey { key: key.into(), fingerprint: "".into() }));
+        self.turn(vec![Event::Command(Command { who: "uid:0".into(), what, request, reply })]);
         answer.try_recv().expect("a command is answered in its turn")
     }
 
@@ -333,7 +339,7 @@ impl Stage {
         kind: Kind,
         key: Option<&str>,
     ) -> Result<(Box<str>, Option<Box<str>>), Refusal> {
-        match self.tell(What::Run { policy: policy.into(), kind, request_key: key.map(Into::into) })? {
+        match self.tell_under(key, What::Run { policy: policy.into(), kind })? {
             Done::Run { run_id, snapshot } => Ok((run_id, snapshot)),
             other => panic!("{other:?}"),
         }
