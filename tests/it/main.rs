@@ -8,6 +8,7 @@
 mod access;
 mod architecture;
 mod cli;
+mod conformance;
 mod daemon;
 mod docs;
 mod driver_conformance;
