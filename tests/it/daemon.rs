@@ -8,6 +8,7 @@ mod access;
 mod api;
 mod books;
 mod clock_thrown;
+mod conformance;
 mod disk;
 mod editing;
 mod foresee;
