@@ -288,7 +288,7 @@ fn every_invariant_names_a_test_that_exists() {
 }
 
 /// The names of all functions, tests among them.
-fn functions() -> BTreeSet<String> {
+pub fn functions() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for path in rust_files(&root().join("tests")).into_iter().chain(rust_files(&root().join("src"))) {
         let text = fs::read_to_string(&path).expect("a source file is text");

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use snapkeep::clock;
 use snapkeep::journal::{FILE, Journal};
 
+use crate::architecture::functions;
 use crate::daemon::place::Place;
 use crate::driver_contract::{Fixture, call, create, files};
 use crate::files::tree;
@@ -270,4 +271,26 @@ fn every_trap_of_opensearch_has_a_line_and_a_test_that_exists() {
         numbers.push(number);
     }
     assert_eq!(numbers, (1..=24).collect::<Vec<u32>>());
+}
+
+/// Rows of the original's tests: every one that there is.
+const ROWS_OF_THE_ORIGINAL: usize = 64;
+
+#[test]
+fn every_test_of_opensearch_has_a_line_and_tests_that_exist() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/opensearch-compatibility.md"));
+    let page = page.expect("a page");
+    let chapter = page.split("## The original's tests").nth(1).expect("a chapter");
+    let tests = functions();
+    let rows: Vec<&str> = chapter.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert_eq!(rows.len(), ROWS_OF_THE_ORIGINAL);
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [_, _, held] = cells[..] else { panic!("{row}") };
+        let named: Vec<&str> = held.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty() || held.starts_with("not applicable: "), "who holds this?\n{row}");
+        for name in named {
+            assert!(tests.contains(name), "there is no test `{name}`, which is to hold\n{row}");
+        }
+    }
 }
