@@ -63,7 +63,10 @@ impl Engine {
         let Phase::Active(run) = W::flow(tracked).workflow.phase.clone() else { return };
         let run_id = run.id.clone();
         match run.advance(&terms, &effort, answer, now) {
-            Ok(Turn { phase, settled, facts, changed, abandon }) => {
+            Ok(Turn { phase, settled, attempts, facts, changed, abandon }) => {
+                if let (Some(attempts), Phase::Active(run)) = (attempts, &mut W::flow_mut(tracked).workflow.phase) {
+                    run.attempts = attempts;
+                }
                 tracked.seen = seen_after(tracked.seen, &facts);
                 for fact in facts {
                     self.note(tracked, &run_id, fact, now);

@@ -348,6 +348,8 @@ pub struct Turn<S> {
     pub phase: Phase<S>,
     /// How the run ended, if it did.
     pub settled: Option<Ending>,
+    /// How often the outside was asked, where the answer that settled it counts and was not counted before.
+    pub attempts: Option<u32>,
     /// What became true, in order.
     pub facts: Vec<Fact>,
     /// Whether anything but the next wake-up changed; a mere poll is not committed.
@@ -549,7 +551,8 @@ impl<S: Step> Run<S> {
                 // The last refusal may have come after the work was begun, as when a connection breaks.
                 Some(name) => Phase::Watching(Box::new(Watch::over(name, self.revision, false, now))),
             };
-            return Turn { phase, ..settle(ending.because(fault.message), Vec::new()) };
+            let attempts = Some(attempts);
+            return Turn { phase, attempts, ..settle(ending.because(fault.message), Vec::new()) };
         }
         let failures = self.failures.saturating_add(1);
         let span_ms = retry::delay_ms(&self.id, failures, fault.retry_after_ms);
@@ -565,16 +568,17 @@ impl<S: Step> Run<S> {
             None => Phase::Waiting,
             Some(name) => Phase::Watching(Box::new(Watch::over(name, self.revision, true, now))),
         };
-        Turn { phase, settled: Some(ending), facts: Vec::new(), changed: true, abandon: true }
+        Turn { phase, settled: Some(ending), attempts: None, facts: Vec::new(), changed: true, abandon: true }
     }
 }
 
 fn stay<S>(run: Run<S>, changed: bool) -> Turn<S> {
-    Turn { phase: Phase::Active(Box::new(run)), settled: None, facts: Vec::new(), changed, abandon: false }
+    let phase = Phase::Active(Box::new(run));
+    Turn { phase, settled: None, attempts: None, facts: Vec::new(), changed, abandon: false }
 }
 
 fn settle<S>(ending: Ending, facts: Vec<Fact>) -> Turn<S> {
-    Turn { phase: Phase::Waiting, settled: Some(ending), facts, changed: true, abandon: false }
+    Turn { phase: Phase::Waiting, settled: Some(ending), attempts: None, facts, changed: true, abandon: false }
 }
 
 impl Watch {

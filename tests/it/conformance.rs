@@ -164,7 +164,7 @@ fn attempts_are_counted_down_and_when_none_is_left_the_workflow_is_at_its_start_
         stage.obey_all();
         assert_eq!(told(&stage, kind), format!("{over}, FAILED ended, message, cause"), "{effect}");
         let latest = shown(&stage, kind).latest.expect("a run");
-        assert_eq!(latest.blame.as_deref(), Some("reset"), "{effect}");
+        assert_eq!((latest.blame.as_deref(), latest.attempts), (Some("reset"), 4), "{effect}");
     }
 }
 
