@@ -169,11 +169,6 @@ fn half_way(progress: &Progress) -> bool {
     progress.unit == "bytes" && progress.done > 0 && progress.total.is_none_or(|total| progress.done < total)
 }
 
-/// A number that the environment may set: less where every day counts, more where it shall be known.
-fn number(variable: &str, otherwise: u64) -> u64 {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
-}
-
 /// A fixture with so many files of a quarter of a megabyte each, which no two have in common.
 fn with_files(count: u64) -> Fixture {
     let fixture = files();

@@ -2,11 +2,9 @@
 //! token's text is to be found.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -17,11 +15,7 @@ use super::place::Place;
 use crate::access::network::{Answer, ask, read};
 use crate::support::skips::not_tested;
 use crate::support::wait::PATIENCE;
-
-/// An address that nobody listens on.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("an address")
-}
+use crate::support::{files_below, ports};
 
 /// Makes a certificate and its key in a place; tells where that cannot be.
 fn certificate(place: &Place, name: &str) -> bool {
@@ -78,7 +72,7 @@ fn ask_protected(address: SocketAddr, believed: &[u8], authorization: Option<&st
     let name = ServerName::try_from("localhost").expect("a name");
     let mut connection = ClientConnection::new(Arc::new(config), name).expect("a connection");
     let mut tcp = TcpStream::connect(address).expect("connected");
-    tcp.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
+    tcp.set_read_timeout(Some(PATIENCE)).expect("set");
     while connection.is_handshaking() {
         if let Err(error) = connection.complete_io(&mut tcp) {
             assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "{error}");
@@ -86,10 +80,6 @@ fn ask_protected(address: SocketAddr, believed: &[u8], authorization: Option<&st
         }
     }
     Some(ask(&mut StreamOwned::new(connection, tcp), "GET", "/v1/policies", authorization))
-}
-
-fn up(place: &Place) {
-    place.until("the daemon", |body| body["policies"].as_array().map(|_| ()));
 }
 
 fn problem(body: &Value, words: &str) -> Option<String> {
@@ -107,11 +97,10 @@ fn an_address_that_others_reach_is_refused_without_tls() {
         ("listen = \"127.0.0.1:1\"\n[http.tls]\ncertificate = \"now.pem\"\n", "key is missing"),
         ("listen = \"127.0.0.1:1\"\n[http.tls]\ncertificate = \"now.pem\"\nkey = \"now.key\"\n", "certificate"),
     ] {
-        let place = Place::new();
+        let mut place = Place::new();
         set_up(&place, listen);
-        let output = place.command(&["run"]).output().expect("it runs");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{listen}: {said}");
+        let (code, said) = place.ends();
+        assert_eq!(code, Some(2), "{listen}: {said}");
         assert!(said.contains(what), "{listen}: {said}");
     }
 }
@@ -124,22 +113,16 @@ fn an_address_that_others_reach_opens_with_the_first_token() {
     }
     let believed = fs::read(place.path("first.pem")).expect("made");
     put(&place, "first");
-    let address = free_address();
+    let address = ports::free();
     set_up(&place, &format!("listen = \"0.0.0.0:{}\"\n{TLS}", address.port()));
     place.start();
     let told = place.until("the address to be told of", |body| problem(body, "nobody listens"));
     assert!(told.contains("snapkeep token add"), "{told}");
     assert!(TcpStream::connect(address).is_err(), "somebody listens already");
     let token = token(&place, "grafana", "viewer");
-    let began = Instant::now();
-    // The listener looks at memory once a second.
-    while TcpStream::connect(address).is_err() {
-        assert!(began.elapsed() < PATIENCE, "nobody listens");
-        std::thread::yield_now();
-    }
+    place.until("the problem to go", |body| problem(body, "nobody listens").is_none().then_some(()));
     let answer = ask_protected(address, &believed, Some(&format!("Bearer {token}"))).expect("believed");
     assert_eq!(answer.status, 200);
-    place.until("the problem to go", |body| problem(body, "nobody listens").is_none().then_some(()));
     assert_eq!(place.stop(), Some(0));
 }
 
@@ -152,10 +135,9 @@ fn a_certificate_is_replaced_while_the_daemon_runs_and_a_bad_one_changes_nothing
     let [first, second, third] =
         ["first", "second", "third"].map(|name| fs::read(place.path(&format!("{name}.pem"))).expect("made"));
     put(&place, "first");
-    let address = free_address();
+    let address = ports::free();
     set_up(&place, &format!("listen = \"{address}\"\n{TLS}"));
-    place.start();
-    up(&place);
+    place.up();
     let bearer = format!("Bearer {}", token(&place, "grafana", "viewer"));
     assert_eq!(ask_protected(address, &first, Some(&bearer)).expect("believed").status, 200);
     assert_eq!(ask_protected(address, &first, None).expect("believed").status, 401);
@@ -165,14 +147,9 @@ fn a_certificate_is_replaced_while_the_daemon_runs_and_a_bad_one_changes_nothing
     let plain = ask(&mut TcpStream::connect(address).expect("connected"), "GET", "/health", Some(&bearer));
     assert_eq!((plain.status, plain.json()["code"].as_str()), (400, Some("no_tls")), "{}", plain.body);
 
-    let soon = |what: &str, is_so: &dyn Fn() -> bool| {
-        let began = Instant::now();
-        while !is_so() {
-            assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
-        }
-    };
     put(&place, "second");
-    soon("the second certificate", &|| ask_protected(address, &second, Some(&bearer)).is_some());
+    // It is looked for when somebody connects, and not each time.
+    place.until("the second certificate", |_| ask_protected(address, &second, Some(&bearer)));
     assert!(ask_protected(address, &first, Some(&bearer)).is_none(), "the first one is gone");
 
     // A key that is another's: what is there goes on, and the trouble is told until it is over.
@@ -195,17 +172,16 @@ fn a_certificate_is_replaced_while_the_daemon_runs_and_a_bad_one_changes_nothing
     hangup();
     place.until("the open key to be told of", |body| problem(body, "everybody can read the key"));
     assert_eq!(place.stop(), Some(0));
-    let again = place.command(&["run"]).output().expect("it runs");
-    assert_eq!(again.status.code(), Some(2), "{}", String::from_utf8_lossy(&again.stderr));
+    let (code, said) = place.ends();
+    assert_eq!(code, Some(2), "{said}");
 }
 
 #[test]
 fn a_tokens_text_is_nowhere_but_in_its_makers_answer() {
     let mut place = Place::new();
-    let address = free_address();
+    let address = ports::free();
     set_up(&place, &format!("listen = \"{address}\"\n"));
-    place.start();
-    up(&place);
+    place.up();
     let kept = token(&place, "grafana", "operator");
     let removed = token(&place, "deploy", "admin");
     // Name and id are no secret.
@@ -236,8 +212,7 @@ fn a_tokens_text_is_nowhere_but_in_its_makers_answer() {
     assert_eq!(place.stop(), Some(0));
 
     // It is what it was after a restart, and when it was used is known.
-    place.start();
-    up(&place);
+    place.up();
     let again =
         ask(&mut TcpStream::connect(address).expect("connected"), "GET", "/health", Some(&format!("Bearer {kept}")));
     assert_eq!(again.status, 200);
@@ -247,7 +222,10 @@ fn a_tokens_text_is_nowhere_but_in_its_makers_answer() {
     assert!(list["tokens"][0]["last_used"].is_i64(), "{list}");
     assert_eq!(place.stop(), Some(0));
 
-    let files = everything_below(&place.path(""));
+    // What is no file, as the socket, has nothing to read.
+    let paths = files_below(&place.path("")).into_iter().filter(|path| path.is_file());
+    let files: Vec<(String, Vec<u8>)> =
+        paths.map(|path| (path.display().to_string(), fs::read(&path).expect("readable"))).collect();
     assert!(files.iter().any(|(name, _)| name.ends_with("journal.db")), "the journal is among them");
     let log = files.iter().find(|(name, _)| name.ends_with("/log")).expect("the log is among them");
     assert!(log.1.len() > 1_000, "it says everything");
@@ -259,22 +237,6 @@ fn a_tokens_text_is_nowhere_but_in_its_makers_answer() {
     }
 }
 
-fn everything_below(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut files = Vec::new();
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("a folder").flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.is_file() {
-                files.push((path.display().to_string(), fs::read(&path).expect("readable")));
-            }
-        }
-    }
-    files
-}
-
 #[test]
 fn a_port_that_speaks_tls_says_so_to_who_sends_something_else() {
     let mut place = Place::new();
@@ -282,10 +244,9 @@ fn a_port_that_speaks_tls_says_so_to_who_sends_something_else() {
         return;
     }
     put(&place, "first");
-    let address = free_address();
+    let address = ports::free();
     set_up(&place, &format!("listen = \"{address}\"\n{TLS}"));
-    place.start();
-    up(&place);
+    place.up();
     let mut stream = TcpStream::connect(address).expect("connected");
     std::io::Write::write_all(&mut stream, b"\0\x01nonsense").expect("written");
     assert_eq!(read(&mut stream).status, 400);

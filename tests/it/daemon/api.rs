@@ -2,11 +2,11 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use super::place::Place;
+use crate::support::wait::PATIENCE;
 
 /// An answer.
 #[derive(Debug)]
@@ -57,9 +57,6 @@ fn unchunked(mut body: &str) -> String {
     }
     whole
 }
-
-/// Longer than any answer takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Place {
     /// Returns a connection to the daemon.

@@ -8,6 +8,7 @@ use snapkeep::lifecycle::workflow::Kind;
 use super::place::Place;
 use super::{books, policy};
 use crate::support::dice::Dice;
+use crate::support::number;
 
 /// Kills in the daily run; 200 and more by `SNAPKEEP_KILLS`.
 const KILLS: u64 = 25;
@@ -23,8 +24,11 @@ const LIVELY: u64 = 10;
 
 #[test]
 fn killed_at_any_moment_nothing_doubles_and_nothing_is_lost() {
-    let kills = std::env::var("SNAPKEEP_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
-    let mut dice = Dice::new(clock::now().wall.millis().unsigned_abs());
+    let kills = number("SNAPKEEP_KILLS", KILLS);
+    let seed = number("SNAPKEEP_SEED", clock::now().wall.millis().unsigned_abs());
+    // Shown where the test fails, wherever that is.
+    println!("SNAPKEEP_SEED={seed}");
+    let mut dice = Dice::new(seed);
     let mut place = Place::busy(BUSY);
     // The first start makes the journal; what a kill in the middle of that leaves is the journal's own test.
     place.start();
@@ -62,5 +66,5 @@ fn killed_at_any_moment_nothing_doubles_and_nothing_is_lost() {
         books.made.len(),
         books.deleted.len()
     );
-    assert!(!books.deleted.is_empty() && answered > 0, "the scenario did not come to what it is for");
+    assert!(!books.deleted.is_empty() && answered > 0, "the scenario did not come to what it is for: {seed}");
 }

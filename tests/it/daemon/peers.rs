@@ -1,37 +1,32 @@
 //! OpenSearch's own clients, and schemathesis, against the real daemon over TCP, with a token as their password.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use super::place::Place;
+use crate::support::ports;
 use crate::support::skips::not_tested;
 
 /// A set-up with what the specification's stories name, listening on a port of this machine, the daemon on it, and
 /// an admin's token in a file.
 fn listening() -> (Place, String) {
-    let mut place = Place::new();
-    fs::remove_file(place.path("policies.d/every.toml")).expect("there");
-    fs::create_dir(place.path("channels.d")).expect("a folder");
-    place.write("channels.d/NC3OpoEBzEoHMX183R3f.toml", "[log]\nlevel = \"error\"\n");
+    let mut place = Place::bare("NC3OpoEBzEoHMX183R3f");
     let store = fs::read_to_string(place.path("repositories.d/store.toml")).expect("a repository");
     for name in ["s3-repo", "other-repo"] {
         place.write(&format!("repositories.d/{name}.toml"), &store);
     }
-    // Nobody else takes the port in between, on this machine.
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|taken| taken.local_addr()).expect("a port").port();
+    let address = ports::free();
     let settings = fs::read_to_string(place.path("snapkeep.toml")).expect("settings");
-    place.write("snapkeep.toml", &format!("{settings}[http]\nlisten = \"127.0.0.1:{port}\"\nrate = 10000\n"));
-    place.start();
-    place.until("an answer", |_| Some(()));
+    place.write("snapkeep.toml", &format!("{settings}[http]\nlisten = \"{address}\"\nrate = 10000\n"));
+    place.up();
     let made = place.command(&["token", "add", "peers", "--role", "admin"]).output().expect("the command runs");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     fs::write(place.path("token"), &made.stdout).expect("written");
     fs::set_permissions(place.path("token"), fs::Permissions::from_mode(0o600)).expect("permissions");
-    (place, format!("http://127.0.0.1:{port}"))
+    (place, format!("http://{address}"))
 }
 
 #[test]

@@ -128,6 +128,21 @@ impl Place {
         place
     }
 
+    /// A set-up without policies, with a channel of this name.
+    pub fn bare(channel: &str) -> Place {
+        let place = Place::new();
+        fs::remove_file(place.path("policies.d/every.toml")).expect("there");
+        fs::create_dir(place.path("channels.d")).expect("a folder");
+        place.write(&format!("channels.d/{channel}.toml"), "[log]\nlevel = \"error\"\n");
+        place
+    }
+
+    /// Starts the daemon, and waits until it answers.
+    pub fn up(&mut self) {
+        self.start();
+        self.until("an answer", |_| Some(()));
+    }
+
     pub fn start(&mut self) {
         let command = self.command(&["run"]);
         self.start_as(command, "log");
@@ -138,6 +153,16 @@ impl Place {
         let log = fs::File::options().create(true).append(true).open(self.path(log)).expect("a log");
         let child = command.stdout(Stdio::null()).stderr(log).spawn().expect("the daemon starts");
         self.child = Some(child);
+    }
+
+    /// Starts a daemon that is to end by itself. Returns its exit code, and what it said.
+    pub fn ends(&mut self) -> (Option<i32>, String) {
+        self.start_as(self.command(&["run"]), "last words");
+        let code = wait::ended(self.child.as_mut().expect("started"));
+        self.child = None;
+        let said = fs::read_to_string(self.path("last words")).expect("a log");
+        fs::remove_file(self.path("last words")).expect("there");
+        (code, said)
     }
 
     /// SIGKILL, and gone.

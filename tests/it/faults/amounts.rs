@@ -10,8 +10,9 @@ use snapkeep::drivers::{Abilities, Call, Created, Driver, RestoreOrder};
 use snapkeep::lifecycle::snapshot::Status;
 use snapkeep::lifecycle::workflow::FaultKind;
 
-use super::{give_back, number, with_files};
+use super::{give_back, with_files};
 use crate::driver_contract::{Fixture, call, create, files, list, order, target};
+use crate::support::number;
 use crate::support::skips::tell;
 use crate::upkeep::{KEEP, comes_back, restic_agrees, verify};
 

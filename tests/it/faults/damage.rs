@@ -11,18 +11,8 @@ use snapkeep::lifecycle::workflow::{Fault, FaultKind};
 use super::give_back;
 use crate::driver_contract::{Fixture, call, create, files, list, name, target};
 use crate::files::{fill, tree};
+use crate::support::files_below;
 use crate::upkeep::{KEEP, comes_back, noise, packs, restic_agrees, restic_check, verify};
-
-/// Every file below a folder, in order.
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).expect("there").flatten() {
-        let path = entry.path();
-        if path.is_dir() { found.extend(files_below(&path)) } else { found.push(path) }
-    }
-    found.sort();
-    found
-}
 
 /// A file with one byte changed; as it was at the end.
 struct Spoiled {

@@ -11,9 +11,10 @@ use snapkeep::clock;
 use snapkeep::drivers::{Amount, VerifyOrder};
 use snapkeep::lifecycle::snapshot::{Snapshot, Status};
 
-use super::{give_back, number};
+use super::give_back;
 use crate::driver_contract::{Fixture, call, create, files, list, name, order, target};
 use crate::support::dice::Dice;
+use crate::support::number;
 use crate::support::skips::{not_tested, tell};
 use crate::upkeep::{KEEP, ahead, maintain, noise, restic_agrees, restic_check, verify};
 
