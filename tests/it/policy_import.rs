@@ -2,7 +2,7 @@
 //! servers do, well and badly.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use snapkeep::cli::remote::{Credentials, Remote};
 use snapkeep::config::sm::from_toml;
 use tempfile::TempDir;
 
-use crate::support::tls;
+use crate::support::{ports, tls};
 
 /// A folder with a repository `local` and a channel `journal`, and no policy.
 struct Home(TempDir);
@@ -380,14 +380,7 @@ impl Server {
 
 fn serve(stream: impl Read + Write, answer: Answer, noted: &Mutex<Vec<String>>) {
     let mut stream = BufReader::new(stream);
-    let mut head = String::new();
-    for _ in 0..100 {
-        let mut line = String::new();
-        match stream.read_line(&mut line) {
-            Ok(read) if read > 0 && line != "\r\n" => head.push_str(&line),
-            _ => break,
-        }
-    }
+    let head = tls::head(&mut stream);
     if !head.is_empty() {
         noted.lock().expect("whole").push(head.clone());
         answer(&head, stream.get_mut());
@@ -442,7 +435,7 @@ fn a_server_over_tls_is_believed_by_the_certificate_that_was_named_and_by_no_oth
     home.write("token", "tok-en");
     let token = home.path("token");
     let token = token.to_str().expect("plain");
-    let fixture = |name: &str| format!("{}/tests/fixtures/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    let fixture = |name: &str| tls::fixture(name).display().to_string();
     let mut server = Server::new(vec![page(1, 0..1)], true);
     let ca = fixture("authority.pem");
     let (exit, said, aside) = home.run(&["import", &server.address, "--token-file", token, "--ca", &ca]);
@@ -566,8 +559,7 @@ fn an_answer_without_end_a_slow_one_and_none_at_all_end() {
     assert!(exit == Exit::Unreachable && message.ends_with("did not answer within 0.2 s"), "{message}");
     assert!(silent.join().expect("it ends") > 0);
 
-    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
-    let remote = Remote::new(&format!("http://{closed}"), &Credentials::None, None).expect("an address");
+    let remote = Remote::new(&format!("http://{}", ports::free()), &Credentials::None, None).expect("an address");
     let failure = remote.policies().expect_err("nobody is there");
     assert!(failure.is_unreachable(), "{failure:?}");
 }

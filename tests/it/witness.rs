@@ -15,7 +15,11 @@ use crate::support::tls::{Teller, dated, fixture};
 const PATIENT: Duration = Duration::from_secs(20);
 
 fn witnesses(ports: &[u16], ca: Option<PathBuf>) -> Witnesses {
-    let witnesses = ports.iter().map(|port| WitnessAddress { host: "localhost".to_owned(), port: *port }).collect();
+    witnesses_at("localhost", ports, ca)
+}
+
+fn witnesses_at(host: &str, ports: &[u16], ca: Option<PathBuf>) -> Witnesses {
+    let witnesses = ports.iter().map(|port| WitnessAddress { host: host.to_owned(), port: *port }).collect();
     Witnesses::new(&ClockSettings { witnesses, ca }).expect("somebody is named").with_answer_time(PATIENT)
 }
 
@@ -78,14 +82,18 @@ async fn who_is_not_who_was_named_is_asked_nothing() {
     let stranger = Teller::new(true, right);
     for ca in [None, Some(fixture("server.pem"))] {
         let said = witnesses(&[stranger.port], ca.clone()).ask().await.remove(0).said;
-        assert!(said.is_err(), "{ca:?} {said:?}");
+        // A system may trust nobody at all.
+        let is_so =
+            |said: &String| said.contains("UnknownIssuer") || ca.is_none() && said.contains("trusts no certificate");
+        assert!(said.as_ref().is_err_and(is_so), "{ca:?} {said:?}");
     }
-    let address = WitnessAddress { host: "::1".to_owned(), port: stranger.port };
-    let settings = ClockSettings { witnesses: vec![address], ca: Some(fixture("authority.pem")) };
-    let said =
-        Witnesses::new(&settings).expect("somebody is named").with_answer_time(PATIENT).ask().await.remove(0).said;
-    assert!(said.is_err(), "{said:?}");
     assert_eq!(stranger.asked(), Vec::<String>::new());
+    // It is signed, and for others than the one who was asked.
+    let other = Teller::at("127.0.0.2", true, right);
+    let ca = Some(fixture("authority.pem"));
+    let said = witnesses_at("127.0.0.2", &[other.port], ca).ask().await.remove(0).said;
+    assert!(said.as_ref().is_err_and(|said| said.contains("not valid for name")), "{said:?}");
+    assert_eq!(other.asked(), Vec::<String>::new());
 
     let nowhere = witnesses(&[stranger.port], Some("/nowhere.pem".into())).ask().await.remove(0).said;
     assert!(nowhere.as_ref().is_err_and(|said| said.contains("failed to read /nowhere.pem")), "{nowhere:?}");
@@ -104,7 +112,7 @@ async fn who_never_answers_keeps_nobody_waiting_and_the_others_are_heard() {
             witnesses(&[*port], ca.clone()).with_answer_time(Duration::from_millis(300)).ask().await.remove(0).said;
         assert!(said.as_ref().is_err_and(|said| said.contains("no answer within 0.3 s")), "{said:?}");
     }
-    let heard = witnesses(&[ports[0], ports[2]], ca).with_answer_time(Duration::from_secs(5)).ask().await;
+    let heard = witnesses(&[ports[0], ports[2]], ca).with_answer_time(PATIENT).ask().await;
     assert!(heard[0].said.is_err());
     let said = heard[1].said.as_ref().expect("it answers");
     assert!(said.since(clock::now().wall).abs() < 60_000, "{said}");

@@ -1,4 +1,5 @@
-//! Servers that speak TLS with the certificates of the fixtures, which are good for `localhost` from 2020 to 2120.
+//! Servers that speak TLS with the certificates of the fixtures, which are good for `localhost` and `127.0.0.1` from
+//! 2020 to 2120.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -46,7 +47,12 @@ pub struct Teller {
 impl Teller {
     /// `None` is no answer at all: the connection stays open until the test is over.
     pub fn new(is_tls: bool, answer: impl Fn() -> Option<String> + Send + 'static) -> Teller {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Teller::at("127.0.0.1", is_tls, answer)
+    }
+
+    /// The same at another address of this machine; the certificate is for `127.0.0.1` and `localhost` alone.
+    pub fn at(address: &str, is_tls: bool, answer: impl Fn() -> Option<String> + Send + 'static) -> Teller {
+        let listener = TcpListener::bind((address, 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let noted = asked.clone();
@@ -90,9 +96,8 @@ fn tell_plainly(mut stream: TcpStream, answer: &impl Fn() -> Option<String>, not
     true
 }
 
-/// Returns whether there was an answer.
-fn tell(stream: impl Read + Write, answer: &impl Fn() -> Option<String>, noted: &Mutex<Vec<String>>) -> bool {
-    let mut stream = BufReader::new(stream);
+/// Returns the head of what somebody asks, as far as it comes.
+pub fn head(stream: &mut impl BufRead) -> String {
     let mut head = String::new();
     for _ in 0..100 {
         let mut line = String::new();
@@ -101,6 +106,13 @@ fn tell(stream: impl Read + Write, answer: &impl Fn() -> Option<String>, noted: 
             _ => break,
         }
     }
+    head
+}
+
+/// Returns whether there was an answer.
+fn tell(stream: impl Read + Write, answer: &impl Fn() -> Option<String>, noted: &Mutex<Vec<String>>) -> bool {
+    let mut stream = BufReader::new(stream);
+    let head = head(&mut stream);
     if head.is_empty() {
         // No greeting that was accepted: whoever it was has gone.
         return true;
