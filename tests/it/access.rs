@@ -102,7 +102,7 @@ fn no_route_answers_a_user_whose_groups_do_not_allow_it() {
     let requests: Vec<(String, String)> =
         routes().iter().map(|route| (route.method.to_string(), asked(route))).collect();
     assert!(requests.len() > 30, "{requests:?}");
-    let mut commands = Vec::new();
+    let (mut commands, mut refused) = (Vec::new(), Vec::new());
     for (groups, role) in [
         (&[][..], None),
         (&[VIEWERS], Some(Role::Viewer)),
@@ -118,12 +118,16 @@ fn no_route_answers_a_user_whose_groups_do_not_allow_it() {
                 None => assert_eq!((status, &*code), (403, "no_role"), "{way}"),
             }
         }
-        // That it was refused is written down.
-        commands.push(asked_for.try_iter().filter(|(_, what)| !matches!(what, What::Refused { .. })).count());
+        let is_refusal = |(_, what): &(String, What)| matches!(what, What::Refused { .. });
+        let (refusals, others): (Vec<_>, Vec<_>) = asked_for.try_iter().partition(is_refusal);
+        commands.push(others.len());
+        refused.push(!refusals.is_empty());
     }
     // Nothing that was refused reached the engine, and what was allowed did.
     let [none, viewer, operator, admin] = commands[..] else { panic!("four roles") };
     assert!(none == 0 && viewer < operator && operator < admin, "{commands:?}");
+    // That somebody's change was refused is written down; who has no role is nobody.
+    assert_eq!(refused[..2], [false, true]);
 }
 
 #[test]

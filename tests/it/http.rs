@@ -34,13 +34,13 @@ use tokio::sync::oneshot;
 use crate::support::roster::{PolicyText, roster};
 
 /// 2026-03-01T02:00:00Z.
-const TRIGGER: i64 = 1_772_330_400_000;
+pub const TRIGGER: i64 = 1_772_330_400_000;
 
 fn clock() -> Moment {
     moment(TRIGGER + 90_000)
 }
 
-fn moment(millis: i64) -> Moment {
+pub fn moment(millis: i64) -> Moment {
     Moment { wall: Timestamp::from_millis(millis), boot: 1, uptime: millis }
 }
 
@@ -93,8 +93,10 @@ impl Daemon {
         std::thread::spawn(move || {
             while let Ok(event) = commands.recv() {
                 if let Event::Command(Command { who, what, reply, .. }) = event {
-                    let _ = reply.send(answer(&what));
+                    // Whoever has heard the answer sees what was asked.
+                    let answer = answer(&what);
                     let _ = asked.send((who.to_string(), what));
+                    let _ = reply.send(answer);
                 }
             }
         });
