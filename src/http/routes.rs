@@ -3,7 +3,8 @@
 //! A **viewer** looks, also ahead: previews and drafts change nothing. An **operator** has things done
 //! that lose nothing by themselves, and answers for what the daemon asks of people: a plan that a guard
 //! has stopped was shown before it is approved. An **admin** does what takes something away for good
-//! (a snapshot, a hold), what makes snapshots or a journal ours, and what gives rights to others.
+//! (a snapshot, a hold), what makes snapshots or a journal ours, and what gives rights to others; and
+//! makes, rewrites and removes policies, which say what is deleted.
 
 use std::sync::Arc;
 
@@ -213,6 +214,9 @@ mod tests {
         assert_eq!(role(Method::GET, "/v1/explain"), Role::Viewer);
         assert_eq!(role(Method::POST, "/v1/policies/{name}/run"), Role::Operator);
         assert_eq!(role(Method::DELETE, "/v1/tokens/{name}"), Role::Admin);
+        for method in [Method::POST, Method::PUT, Method::DELETE] {
+            assert_eq!(role(method, "/_plugins/_sm/policies/{name}"), Role::Admin);
+        }
         for path in ["/v1/tokens", "/v1/expire", "/v1/adopt", "/v1/holds/remove", "/v1/journal/accept-machine"] {
             assert_eq!(role(Method::POST, path), Role::Admin, "{path}");
         }
