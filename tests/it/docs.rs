@@ -1,4 +1,5 @@
-//! What the documentation tells people to type works, word for word.
+//! What the pages about getting data back, about holds and about access tell people to type works, word for word; and
+//! the README and the page about OpenSearch leave nothing out.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,6 +15,7 @@ use crate::daemon::place::Place;
 use crate::driver_contract::{Fixture, call, create, files};
 use crate::files::tree;
 use crate::peers_restic::restic_is_here;
+use crate::support::files_below;
 
 /// Returns the commands of a page, block by block.
 fn blocks(page: &str) -> Vec<String> {
@@ -79,11 +81,9 @@ impl Stand {
     /// Types a block of commands; `typed` is what a person types then.
     fn run(&self, block: &str, typed: &str) -> String {
         let script = self.here(block);
-        let programs = Path::new(env!("CARGO_BIN_EXE_snapkeep")).parent().expect("a folder").display();
-        let path = format!("{programs}:{}", std::env::var("PATH").unwrap_or_default());
         let mut shell = Command::new("sh")
             .args(["-euc", &script])
-            .env("PATH", path)
+            .env("PATH", path())
             .env("HOME", self.place.path("tmp"))
             .env("SNAPKEEP_CONFIG", self.place.path("snapkeep.toml"))
             .current_dir(self.place.path("work"))
@@ -177,6 +177,38 @@ fn the_readme_tells_of_every_command_and_links_every_page() {
     }
 }
 
+/// Types commands in a shell, and returns what they say.
+fn typed(place: &Place, script: &str) -> String {
+    let mut shell = Command::new("sh");
+    shell.args(["-euc", script]).env("PATH", path()).env("SNAPKEEP_CONFIG", place.path("snapkeep.toml"));
+    let output = shell.stdin(Stdio::null()).output().expect("a shell");
+    let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+    assert!(output.status.success(), "{script}\n{said}");
+    said
+}
+
+/// Where a shell finds our program, and what it found before.
+fn path() -> String {
+    let programs = Path::new(env!("CARGO_BIN_EXE_snapkeep")).parent().expect("a folder").display();
+    format!("{programs}:{}", std::env::var("PATH").unwrap_or_default())
+}
+
+#[test]
+fn every_command_on_the_page_about_access_does_what_it_says() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/access.md")).expect("a page");
+    let mut place = Place::bare("ops");
+    place.up();
+    let blocks = blocks(&page);
+    let said: Vec<String> = blocks.iter().flat_map(|block| block.lines()).map(|line| typed(&place, line)).collect();
+    let [added, listed, removed] = &said[..] else { panic!("{blocks:#?}") };
+    // `add` prints the token alone on standard output, once.
+    assert!(added.lines().any(|line| line.starts_with("snapkeep_") && !line.contains(' ')), "{added}");
+    assert!(listed.contains("grafana") && listed.contains("viewer") && !listed.contains("snapkeep_"), "{listed}");
+    assert!(removed.contains("grafana"), "{removed}");
+    assert!(!typed(&place, "snapkeep token list").contains("grafana"));
+    assert_eq!(place.stop(), Some(0));
+}
+
 #[test]
 fn every_command_on_the_page_about_holds_does_what_it_says() {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/holds.md")).expect("a page");
@@ -203,17 +235,9 @@ fn every_command_on_the_page_about_holds_does_what_it_says() {
     fs::remove_file(place.path("policies.d/old.toml")).expect("there");
     place.until("one to go", |body| body["policies"].as_array().filter(|all| all.len() == 1).map(|_| ()));
 
-    let programs = Path::new(env!("CARGO_BIN_EXE_snapkeep")).parent().expect("a folder").display();
-    let path = format!("{programs}:{}", std::env::var("PATH").unwrap_or_default());
     let mut said = String::new();
     for block in blocks(&page) {
-        let script = names.iter().fold(block, |block, (word, name)| block.replace(word, name));
-        let mut shell = Command::new("sh");
-        shell.args(["-euc", &script]).env("PATH", &path).env("SNAPKEEP_CONFIG", place.path("snapkeep.toml"));
-        let output = shell.stdin(Stdio::null()).output().expect("a shell");
-        let told = [output.stdout, output.stderr].map(|told| String::from_utf8_lossy(&told).into_owned()).concat();
-        assert!(output.status.success(), "{script}\n{told}");
-        said.push_str(&told);
+        said.push_str(&typed(&place, &names.iter().fold(block, |block, (word, name)| block.replace(word, name))));
     }
     let told = page.lines().filter(|line| line.starts_with("snapkeep ")).count();
     let run = blocks(&page).iter().flat_map(|block| block.lines()).filter(|line| line.starts_with("snapkeep ")).count();
@@ -226,37 +250,12 @@ fn every_command_on_the_page_about_holds_does_what_it_says() {
     assert_eq!(place.stop(), Some(0));
 }
 
-/// Tests that the page names and that stand with the HTTP routes.
-const OF_THE_ROUTES: [&str; 8] = [
-    "a_missing_or_unknown_zone_is_refused_with_400",
-    "a_put_moves_no_trigger_unless_the_schedule_changed",
-    "a_put_without_enabled_keeps_a_stopped_policy_stopped",
-    "max_count_of_one_is_accepted",
-    "one_bad_policy_never_breaks_the_list",
-    "removing_a_policy_retires_its_state_and_a_new_one_starts_fresh",
-    "spans_come_back_as_written",
-    "unknown_keys_are_refused_with_their_place",
-];
-
 #[test]
 fn every_trap_of_opensearch_has_a_line_and_a_test_that_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("docs/opensearch-compatibility.md")).expect("a page");
-    let mut tests = String::new();
-    let mut folders = vec![root.join("tests/it")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("a folder").flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                tests.push_str(&fs::read_to_string(&path).expect("text"));
-            }
-        }
-    }
-    let routes_are_there = root.join("tests/it/daemon/opensearch.rs").exists();
-    let exists =
-        |name: &str| tests.contains(&format!("fn {name}(")) || !routes_are_there && OF_THE_ROUTES.contains(&name);
+    let tests = files_below(&root.join("tests/it")).into_iter();
+    let tests: String = tests.map(|path| fs::read_to_string(path).expect("text")).collect();
     let mut numbers = Vec::new();
     for line in page.lines() {
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
@@ -266,7 +265,7 @@ fn every_trap_of_opensearch_has_a_line_and_a_test_that_exists() {
         let named: Vec<&str> = cells[3].split('`').skip(1).step_by(2).collect();
         assert!(!named.is_empty(), "{line}");
         for name in named {
-            assert!(exists(name), "trap {number}: there is no test {name}");
+            assert!(tests.contains(&format!("fn {name}(")), "trap {number}: there is no test {name}");
         }
         numbers.push(number);
     }

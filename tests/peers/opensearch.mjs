@@ -1,5 +1,5 @@
-// OpenSearch's own JavaScript client against a daemon: the same list and stories as opensearch.py tells.
-// usage: node opensearch.mjs URL TOKEN_FILE      (NODE_PATH names where the client is)
+// OpenSearch's own JavaScript client against a daemon: most of the list and the stories that opensearch.py tells.
+// usage: node opensearch.mjs URL TOKEN_FILE      (PEERS_MODULES names where the client is)
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

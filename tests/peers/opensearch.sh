@@ -57,15 +57,21 @@ fi
 if venv "schemathesis-$schemathesis_version" "schemathesis==$schemathesis_version"; then
     # The token stays out of the process list.
     config=$scratch/schemathesis-$$.toml
-    trap 'rm -f "$config"' EXIT
+    answers=$scratch/schemathesis-$$.har
+    trap 'rm -f "$config" "$answers"' EXIT
     printf 'headers = { Authorization = "Bearer %s" }\n' "$(cat "$token")" >"$config"
     # It remembers what it did in the directory where it is.
     cd "$scratch"
     "$venv/bin/schemathesis" --config-file "$config" run "$url/v1/openapi.json" --url "$url" \
         --checks not_a_server_error --max-examples "${SNAPKEEP_SCHEMA_EXAMPLES:-15}" --phases examples,coverage,fuzzing \
-        --workers 2 --no-color --seed 20261121 >"$scratch/schemathesis.log" 2>&1 ||
+        --workers 2 --no-color --seed 20261121 --report har --report-har-path "$answers" \
+        >"$scratch/schemathesis.log" 2>&1 ||
         { tail -n 60 "$scratch/schemathesis.log" >&2; exit 1; }
     tail -n 3 "$scratch/schemathesis.log" >&2
+    # Refused everywhere, it would have met no error of the server's either.
+    carried=$(grep -cE '"status": *2[0-9][0-9]' "$answers") || true
+    echo "schemathesis: $carried requests were carried out" >&2
+    [ "$carried" -ge 20 ] || { echo "too few requests were carried out" >&2; exit 1; }
 else
     missing "the API with schemathesis, because it cannot be installed"
 fi
