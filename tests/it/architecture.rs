@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::files_below;
+
 /// Which parts of the crate each part may use, beside itself.
 const ARROWS: &[(&str, &[&str])] = &[
     ("lifecycle", &[]),
@@ -15,28 +17,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("notify", &["lifecycle"]),
     ("roster", &["config", "drivers", "lifecycle", "notify"]),
     ("engine", &["clock", "drivers", "journal", "lifecycle", "notify", "roster"]),
-    ("housekeeping", &["engine", "lifecycle"]),
+    ("housekeeping", &["engine"]),
     ("tls", &[]),
     ("witness", &["clock", "config", "engine", "lifecycle", "tls"]),
     ("watch", &["engine", "roster"]),
     ("upkeep", &["drivers", "engine", "lifecycle", "roster"]),
     ("editing", &["config", "engine", "watch"]),
-    (
-        "http",
-        &[
-            "clock",
-            "config",
-            "drivers",
-            "editing",
-            "engine",
-            "housekeeping",
-            "journal",
-            "lifecycle",
-            "roster",
-            "upkeep",
-            "watch",
-        ],
-    ),
+    ("http", &["clock", "config", "drivers", "editing", "engine", "journal", "lifecycle", "roster", "upkeep"]),
     (
         "daemon",
         &[
@@ -55,7 +42,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "witness",
         ],
     ),
-    ("cli", &["clock", "config", "daemon", "drivers", "engine", "http", "journal", "lifecycle", "roster", "tls"]),
+    ("cli", &["clock", "config", "daemon", "drivers", "http", "journal", "lifecycle", "roster", "tls"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
@@ -107,20 +94,8 @@ fn root() -> PathBuf {
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("the folder is there") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
-    files
+    let files = files_below(folder).into_iter();
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
 /// Returns the code of a file without comments and without its unit tests.
@@ -164,6 +139,23 @@ fn parts_use_only_what_the_arrows_allow() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Every row of the chapter on arrows names the parts it is about, and after them what they may use.
+#[test]
+fn the_page_draws_the_arrows_that_are_held() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let chapter = page.split("## Arrows").nth(1).expect("a chapter on arrows");
+    let chapter = chapter.split("\n## ").next().unwrap_or_default();
+    let rows: Vec<(&str, &str)> = chapter.lines().filter_map(|line| line.trim_matches('|').split_once(" | ")).collect();
+    let names = |text: &str, part: &str| text.contains(&format!("`{part}`"));
+    for (part, allowed) in ARROWS.iter().filter(|(part, _)| !["main", "lib"].contains(part)) {
+        let row = rows.iter().find(|(parts, _)| names(parts, part));
+        let (_, may_use) = row.unwrap_or_else(|| panic!("there is no row for {part}"));
+        for (other, _) in ARROWS.iter().filter(|(other, _)| other != part && !may_use.contains("everything")) {
+            assert_eq!(names(may_use, other), allowed.contains(other), "{part} and {other}: {may_use}");
+        }
+    }
 }
 
 #[test]
@@ -320,18 +312,9 @@ fn every_guard_has_a_chapter_that_names_tests_that_exist() {
 fn nothing_names_the_machine_it_was_built_on() {
     let mut wrong = Vec::new();
     for folder in ["src", "tests", "docs", "policies", "migrations", "packaging"] {
-        let mut folders = vec![root().join(folder)];
-        while let Some(folder) = folders.pop() {
-            let Ok(entries) = fs::read_dir(&folder) else { continue };
-            for entry in entries {
-                let path = entry.expect("an entry").path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else if let Ok(text) = fs::read_to_string(&path)
-                    && text.contains(concat!("/wo", "rk/"))
-                {
-                    wrong.push(path);
-                }
+        for path in files_below(&root().join(folder)) {
+            if fs::read_to_string(&path).is_ok_and(|text| text.contains(concat!("/wo", "rk/"))) {
+                wrong.push(path);
             }
         }
     }
