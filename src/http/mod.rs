@@ -57,7 +57,7 @@ use crate::upkeep::Upkeep;
 pub use access::Limits;
 pub use records::{OpenRecords, Records, StateRecords, Unread};
 pub use routes::{Pace, Route, routes};
-pub use serve::{Listener, has_living_token, serve, serve_all};
+pub use serve::{Listener, serve, serve_all};
 pub use shape::problem as problem_body;
 pub use socket::{Socket, short};
 pub use tls::{Pair, ReadPair, TellTrouble, Tls};

@@ -26,7 +26,7 @@ use crate::lifecycle::time::Moment;
 use super::access::{Limits, Origin};
 use super::error::ApiError;
 use super::stall::Stall;
-use super::tls::Tls;
+use super::tls::{TellTrouble, Tls};
 use super::{Api, Socket, router};
 
 /// Connections at once on the socket. Callers are a few people and their monitoring; the rest waits in the
@@ -40,6 +40,8 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(3);
 /// After an error such as too many open files, for something to be closed meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// How often an address is tried that cannot be listened on: whoever has it ends, or an interface comes up.
+const BIND_PAUSE: Duration = Duration::from_secs(3);
 /// How often it is looked whether there is a token. A look is at memory.
 const TOKEN_LOOK: Duration = Duration::from_secs(1);
 /// What every TLS connection begins with; no HTTP request does.
@@ -67,7 +69,7 @@ pub enum Listener {
         /// How connections are protected.
         tls: Tls,
         /// Is told why nobody listens there; `None` when somebody does.
-        tell: super::tls::TellTrouble,
+        tell: TellTrouble,
     },
 }
 
@@ -82,7 +84,7 @@ impl fmt::Debug for Listener {
 }
 
 /// Whether anybody could come in over the network.
-pub fn has_living_token(view: &View, now: Moment) -> bool {
+fn has_living_token(view: &View, now: Moment) -> bool {
     view.tokens().values().any(|token| !token.is_over(now.wall))
 }
 
@@ -122,11 +124,10 @@ enum Arrived {
 }
 
 async fn listen(listener: Listener, desk: Desk, mut ended: watch::Receiver<()>) {
-    let opened = tokio::select! {
+    let listener = tokio::select! {
         _ = ended.changed() => return,
         opened = open(listener, &desk) => opened,
     };
-    let Some(listener) = opened else { return };
     let places = match &listener {
         Listener::Socket(_) => SOCKET_CONNECTIONS_MAX,
         Listener::Address { .. } | Listener::OnceThereIsAToken { .. } => desk.limits.connections_max,
@@ -164,9 +165,9 @@ async fn listen(listener: Listener, desk: Desk, mut ended: watch::Receiver<()>) 
     let _ = tokio::time::timeout(DRAIN_TIME_MAX, drained).await;
 }
 
-/// Waits until a listener may be opened, and opens it; `None` where it cannot be.
-async fn open(listener: Listener, desk: &Desk) -> Option<Listener> {
-    let Listener::OnceThereIsAToken { address, tls, tell } = listener else { return Some(listener) };
+/// Waits until a listener may be opened, and opens it.
+async fn open(listener: Listener, desk: &Desk) -> Listener {
+    let Listener::OnceThereIsAToken { address, tls, tell } = listener else { return listener };
     if !has_living_token(&desk.view, (desk.clock)()) {
         let why = format!(
             "nobody listens on {address} yet: there is no token to come in by. `snapkeep token add` makes one, and \
@@ -178,28 +179,43 @@ async fn open(listener: Listener, desk: &Desk) -> Option<Listener> {
     while !has_living_token(&desk.view, (desk.clock)()) {
         tokio::time::sleep(TOKEN_LOOK).await;
     }
-    match TcpListener::bind(address).await {
-        Ok(listener) => {
-            tell(None);
-            tracing::info!(%address, "listening with TLS");
-            Some(Listener::Address { listener, tls: Some(tls) })
+    let listener = bound(address, BIND_PAUSE, &tell).await;
+    tracing::info!(%address, "listening with TLS");
+    Listener::Address { listener, tls: Some(tls) }
+}
+
+/// Tries to listen on an address until it can be done. Why it cannot be is told once, and that it is over.
+async fn bound(address: SocketAddr, pause: Duration, tell: &TellTrouble) -> TcpListener {
+    let mut told: Option<String> = None;
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => {
+                tell(None);
+                return listener;
+            }
+            Err(error) => {
+                let why = format!("failed to listen on {address}: {error}; it is tried again");
+                if told.as_ref() != Some(&why) {
+                    tracing::error!("{why}");
+                    tell(Some(&why));
+                    told = Some(why);
+                }
+            }
         }
-        Err(error) => {
-            let why = format!("failed to listen on {address}: {error}");
-            tracing::error!("{why}");
-            tell(Some(&why));
-            None
-        }
+        tokio::time::sleep(pause).await;
     }
 }
 
 async fn accept(listener: &Listener) -> io::Result<Arrived> {
     match listener {
-        Listener::Socket(socket) => {
+        Listener::Socket(socket) => loop {
             let stream = socket.accept().await?;
-            let origin = socket.origin(&stream)?;
-            Ok(Arrived::Socket(stream, origin))
-        }
+            match socket.origin(&stream) {
+                Ok(origin) => return Ok(Arrived::Socket(stream, origin)),
+                // It costs this caller the connection, and the others nothing.
+                Err(error) => tracing::warn!(%error, "failed to tell who connected to the socket"),
+            }
+        },
         Listener::Address { listener, tls } => {
             let (stream, from) = listener.accept().await?;
             let origin = Origin::Network { address: from.ip() };
@@ -283,5 +299,33 @@ async fn connection(
         // Clients go away, and that is their good right.
         Ok(Err(error)) => tracing::debug!(%error, "a connection broke off"),
         Err(_) => tracing::debug!("a connection took too long"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_taken_is_listened_on_once_it_is_free() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let other = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+            let address = other.local_addr().expect("an address");
+            let (said, mut told) = unbounded_channel();
+            let tell: TellTrouble = Box::new(move |trouble| {
+                let _ = said.send(trouble.map(str::to_owned));
+            });
+            let ours = tokio::spawn(async move { bound(address, Duration::from_millis(1), &tell).await });
+            let why = told.recv().await.flatten().expect("why nobody listens");
+            assert!(why.starts_with(&format!("failed to listen on {address}: ")), "{why}");
+            drop(other);
+            let ours = tokio::time::timeout(Duration::from_secs(60), ours).await.expect("in time").expect("bound");
+            assert_eq!(ours.local_addr().expect("an address"), address);
+            // Told once, however often it was tried, and then that it is over.
+            assert_eq!((told.recv().await, told.recv().await), (Some(None), None));
+        });
     }
 }
