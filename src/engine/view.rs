@@ -3,7 +3,7 @@
 //! A reader holds the lock for as long as it takes to copy a few pointers; it never waits for a
 //! driver, the journal or a turn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use wildmatch::WildMatch;
@@ -154,18 +154,25 @@ impl View {
     /// Returns the policies whose names match one of the patterns (`*` and `?`), by name; all of
     /// them when there is no pattern.
     pub fn policies(&self, patterns: &[String]) -> Vec<Arc<Tracked>> {
-        let shown = self.read();
-        if patterns.is_empty() {
-            return shown.policies.values().cloned().collect();
+        let (patterns, names) = parted(patterns);
+        if patterns.is_empty() && !names.is_empty() {
+            let shown = self.read();
+            return names.iter().filter_map(|name| shown.policies.get(*name)).cloned().collect();
         }
-        if let [name] = patterns
-            && !name.contains(['*', '?'])
-        {
-            return shown.policies.get(name.as_str()).cloned().into_iter().collect();
+        // The lock is over with this: patterns are tried on the copies.
+        let mut all: Vec<Arc<Tracked>> = self.read().policies.values().cloned().collect();
+        if !patterns.is_empty() {
+            let patterns: Vec<WildMatch> = patterns.into_iter().map(WildMatch::new).collect();
+            all.retain(|tracked| {
+                names.contains(&*tracked.name) || patterns.iter().any(|pattern| pattern.matches(&tracked.name))
+            });
         }
-        let patterns: Vec<WildMatch> = patterns.iter().map(|pattern| WildMatch::new(pattern)).collect();
-        let wanted = |name: &str| patterns.iter().any(|pattern| pattern.matches(name));
-        shown.policies.iter().filter(|(name, _)| wanted(name)).map(|(_, tracked)| tracked.clone()).collect()
+        all
+    }
+
+    /// Returns what is wrong with the files.
+    pub fn problems(&self) -> Arc<[Problem]> {
+        self.read().problems()
     }
 
     /// Returns how the daemon as a whole is.
@@ -338,6 +345,20 @@ impl View {
     fn write(&self) -> RwLockWriteGuard<'_, Shown> {
         self.shown.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Parts patterns from names that mean one policy each.
+fn parted(written: &[String]) -> (Vec<&str>, BTreeSet<&str>) {
+    let mut names = BTreeSet::new();
+    let mut patterns = Vec::new();
+    for word in written {
+        if word.contains(['*', '?']) {
+            patterns.push(word.as_str());
+        } else {
+            names.insert(word.as_str());
+        }
+    }
+    (patterns, names)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::tracked::Tracked;
 use crate::engine::view::View;
 use crate::lifecycle::time::Moment;
+use crate::roster::Problem;
 
 use super::State;
 use super::body::{DaemonBody, PoliciesBody, PolicyBody, PolicyExplained};
@@ -24,6 +25,8 @@ use super::upkeep;
 const POLICIES_A_SLICE: usize = 256;
 /// More names than anybody types; each may be a pattern that is tried on every policy.
 const NAMES_MAX: usize = 256;
+/// Twice the longest name of a policy: nobody slips that far, and a comparison takes its length times the other's.
+const SLIP_CHARACTERS_MAX: usize = 256;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,7 +63,7 @@ pub async fn explain(
     body.extend_from_slice(b",\"unknown\":");
     write(&mut body, &unknown)?;
     body.push(b',');
-    policies_explained(view, &tracked, now, &mut body, |_, explained| explained).await?;
+    policies_explained(view, &daemon.problems, &tracked, now, &mut body, |_, explained| explained).await?;
     body.push(b'}');
     Ok(([(header::CONTENT_TYPE, "application/json")], body))
 }
@@ -68,12 +71,13 @@ pub async fn explain(
 /// Writes the member `policies` of an answer: each policy explained, in the form that `shown` gives it.
 pub async fn policies_explained<T: Serialize>(
     view: &View,
+    problems: &[Problem],
     tracked: &[Arc<Tracked>],
     now: Moment,
     body: &mut Vec<u8>,
     shown: impl Fn(&Tracked, PolicyExplained) -> T,
 ) -> Result<(), ApiError> {
-    let problems = view.daemon().problems;
+    let problems = Problems::new(problems);
     let locks = view.age_locks();
     let mut held: BTreeMap<Arc<str>, usize> = BTreeMap::new();
     for record in view.holds().iter().filter(|record| !record.hold.is_over(now.wall)) {
@@ -84,7 +88,6 @@ pub async fn policies_explained<T: Serialize>(
         if slice_index > 0 {
             tokio::task::yield_now().await;
         }
-        let problems = Problems::new(&problems);
         for (index, tracked) in slice.iter().enumerate() {
             if slice_index + index > 0 {
                 body.push(b',');
@@ -130,10 +133,17 @@ pub async fn policy(
 pub fn names(written: &str) -> Result<Vec<String>, ApiError> {
     let names: Vec<String> =
         written.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_string).collect();
-    if names.len() > NAMES_MAX {
-        return Err(ApiError::bad_request("too_many_names", format!("more than {NAMES_MAX} names")));
-    }
+    check_count(&names)?;
     Ok(names)
+}
+
+/// Refuses more names than one call may ask for.
+pub fn check_count(names: &[String]) -> Result<(), ApiError> {
+    if names.len() > NAMES_MAX {
+        let detail = format!("{} names are too many; one call takes {NAMES_MAX} at most", names.len());
+        return Err(ApiError::bad_request("too_many_names", detail).hint("ask by a pattern, or in several calls"));
+    }
+    Ok(())
 }
 
 fn is_pattern(name: &str) -> bool {
@@ -144,19 +154,48 @@ fn is_pattern(name: &str) -> bool {
 pub fn unknown_name(shared: &super::Shared, name: &str) -> ApiError {
     let error = ApiError::unknown_policy(name);
     let all = shared.api.view.policies(&[]);
-    let nearest = all
-        .iter()
-        .map(|tracked| (strsim::damerau_levenshtein(name, &tracked.name), &tracked.name))
-        .min()
-        // Beyond a third of the name it is a guess, not a slip.
-        .filter(|(distance, _)| *distance <= 1 + name.len() / 3);
-    match nearest {
-        Some((_, nearest)) => error.hint(format!("did you mean `{nearest}`?")),
+    match nearest(name, all.iter().map(|tracked| &*tracked.name)) {
+        Some(nearest) => error.hint(format!("did you mean `{nearest}`?")),
         None => error,
     }
+}
+
+/// Returns the known name that a caller may have meant, if one is near.
+pub fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let length = name.chars().count();
+    if length > SLIP_CHARACTERS_MAX {
+        return None;
+    }
+    // Beyond a third of the name it is a guess, not a slip.
+    let distance_max = 1 + length / 3;
+    known
+        // Two names are at least as far apart as their lengths.
+        .filter(|known| known.chars().count().abs_diff(length) <= distance_max)
+        .map(|known| (strsim::damerau_levenshtein(name, known), known))
+        .filter(|(distance, _)| *distance <= distance_max)
+        .min()
+        .map(|(_, known)| known)
 }
 
 fn write(body: &mut Vec<u8>, value: &impl serde::Serialize) -> Result<(), ApiError> {
     serde_json::to_writer(body, value)
         .map_err(|error| ApiError::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, "unwritable", error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_longer_than_any_slip_gets_no_hint() {
+        let known = ["database", "documents", &"d".repeat(250), &"d".repeat(300)];
+        let hint = |name: &str| nearest(name, known.iter().copied());
+        assert_eq!(hint("databsae"), Some("database"));
+        assert_eq!(hint("dokuments"), Some("documents"));
+        assert_eq!(hint("mail"), None);
+        assert_eq!(hint(&"d".repeat(256)), Some(known[2]));
+        assert_eq!(hint(&"d".repeat(257)), None);
+        // Characters count, and not their bytes.
+        assert_eq!(hint("äöüé"), None);
+    }
 }

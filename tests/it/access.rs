@@ -1,5 +1,6 @@
 //! Who may do what, over real sockets: by the kernel's word for who is at the other end, and by tokens.
 
+mod limits;
 pub mod network;
 
 use std::collections::BTreeMap;

@@ -4,16 +4,24 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
+use wildmatch::WildMatch;
 
 use super::super::error::ApiError;
 
 /// Where all of it begins.
 pub const BASE: &str = "/_plugins/_sm/policies";
+/// What every answer is.
+const OPENSEARCH_JSON: HeaderValue = HeaderValue::from_static("application/json; charset=UTF-8");
 
 /// Parameters that every call takes.
 const GLOBAL: &[&str] = &["pretty", "human", "error_trace", "filter_path", "format"];
 /// Those that clients send and that mean nothing to one daemon.
 const TIMES: &[&str] = &["timeout", "cluster_manager_timeout", "master_timeout"];
+/// A list of more is made into text, and looked through, away from the threads that answer everybody.
+const POLICIES_AT_HAND_MAX: usize = 256;
+/// Large answers that are made into text at once: each may be some megabytes and a second of a processor.
+static LARGE: Semaphore = Semaphore::const_new(2);
 
 /// A refusal in OpenSearch's words.
 #[derive(Debug)]
@@ -61,8 +69,7 @@ fn respond(status: StatusCode, body: &Value, pretty: bool) -> Response {
     let text = if pretty { serde_json::to_vec_pretty(body) } else { serde_json::to_vec(body) }.unwrap_or_default();
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
-    let kind = HeaderValue::from_static("application/json; charset=UTF-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response.headers_mut().insert(header::CONTENT_TYPE, OPENSEARCH_JSON);
     response
 }
 
@@ -77,6 +84,11 @@ pub struct Answer {
 impl Answer {
     pub fn ok(body: Value) -> Answer {
         Answer { status: StatusCode::OK, location: None, body }
+    }
+
+    fn is_small(&self) -> bool {
+        let policies = self.body.get("policies").and_then(Value::as_array);
+        policies.is_none_or(|policies| policies.len() <= POLICIES_AT_HAND_MAX)
     }
 }
 
@@ -142,7 +154,7 @@ impl Parameters {
     }
 
     /// Whether nothing is asked of how the answer looks.
-    pub fn is_plain(&self) -> bool {
+    fn is_plain(&self) -> bool {
         self.get("filter_path").is_none_or(str::is_empty) && !self.flag("pretty").unwrap_or(false)
     }
 
@@ -151,8 +163,32 @@ impl Parameters {
         self.flag("human").unwrap_or(false)
     }
 
-    /// Returns the response for an answer.
-    pub fn response(&self, outcome: Result<Answer, SmError>) -> Response {
+    /// Returns the response for an answer. A large one, and one that is filtered, is made away from the threads
+    /// that answer everybody.
+    pub async fn respond(&self, outcome: Result<Answer, SmError>) -> Response {
+        let is_small = match &outcome {
+            Ok(answer) => self.get("filter_path").is_none_or(str::is_empty) && answer.is_small(),
+            Err(_) => true,
+        };
+        if is_small {
+            return self.response(outcome);
+        }
+        let parameters = self.clone();
+        aside(move || parameters.response(outcome)).await
+    }
+
+    /// Returns the response for an answer that is JSON already.
+    pub async fn respond_with(&self, json: Vec<u8>) -> Response {
+        if self.is_plain() {
+            let mut response = Response::new(Body::from(json));
+            response.headers_mut().insert(header::CONTENT_TYPE, OPENSEARCH_JSON);
+            return response;
+        }
+        let parameters = self.clone();
+        aside(move || parameters.response(Ok(Answer::ok(serde_json::from_slice(&json).unwrap_or_default())))).await
+    }
+
+    fn response(&self, outcome: Result<Answer, SmError>) -> Response {
         let pretty = self.flag("pretty").unwrap_or(false);
         match outcome {
             Ok(Answer { status, location, mut body }) => {
@@ -170,6 +206,20 @@ impl Parameters {
     }
 }
 
+/// Makes a response on a thread where nobody waits for another.
+async fn aside(make: impl FnOnce() -> Response + Send + 'static) -> Response {
+    // It is never closed. The work goes on when its caller is gone, and keeps its place for as long.
+    let place = LARGE.acquire().await;
+    let made = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        make()
+    });
+    made.await.unwrap_or_else(|_| {
+        let (status, kind) = (StatusCode::INTERNAL_SERVER_ERROR, "status_exception");
+        SmError { status, kind, reason: "the answer came to nothing".to_string() }.into_response()
+    })
+}
+
 /// More paths, and longer ones, than anybody types: what they let through is looked for in every member.
 const PATHS_MAX: usize = 32;
 
@@ -181,45 +231,59 @@ fn check_paths(paths: &str) -> Result<(), SmError> {
     Ok(())
 }
 
+/// A part of a path.
+enum Part {
+    /// `**`: any members, at any depth.
+    Any,
+    /// One member, by its name or a pattern.
+    Like(WildMatch),
+}
+
+/// Reads a path once for all members that it is tried on.
+fn parts(path: &str) -> Vec<Part> {
+    let mut parts: Vec<&str> = path.split('.').collect();
+    // Twice any depth is any depth.
+    parts.dedup_by(|next, part| *next == "**" && *part == "**");
+    parts.into_iter().map(|part| if part == "**" { Part::Any } else { Part::Like(WildMatch::new(part)) }).collect()
+}
+
 /// Returns what the paths let through: `a.b`, `*.b`, `**.c`, and `-a` for all but `a`.
 fn filtered(body: Value, paths: &str) -> Value {
-    let split = |path: &str| {
-        let mut parts: Vec<String> = path.split('.').map(str::to_string).collect();
-        // Twice any depth is any depth.
-        parts.dedup_by(|next, part| next == "**" && part == "**");
-        parts
-    };
     let paths: Vec<&str> = paths.split(',').filter(|path| !path.is_empty()).collect();
-    let wanted: Vec<Vec<String>> = paths.iter().filter(|path| !path.starts_with('-')).map(|path| split(path)).collect();
-    let unwanted: Vec<Vec<String>> = paths.iter().filter_map(|path| path.strip_prefix('-')).map(split).collect();
+    let wanted: Vec<Vec<Part>> = paths.iter().filter(|path| !path.starts_with('-')).map(|path| parts(path)).collect();
+    let unwanted: Vec<Vec<Part>> = paths.iter().filter_map(|path| path.strip_prefix('-')).map(parts).collect();
     let mut body = body;
     if !wanted.is_empty() {
-        let paths: Vec<&[String]> = wanted.iter().map(Vec::as_slice).collect();
+        let paths: Vec<&[Part]> = wanted.iter().map(Vec::as_slice).collect();
         body = only(body, &paths).unwrap_or_else(|| Value::Object(Map::new()));
     }
     if !unwanted.is_empty() {
-        let paths: Vec<&[String]> = unwanted.iter().map(Vec::as_slice).collect();
+        let paths: Vec<&[Part]> = unwanted.iter().map(Vec::as_slice).collect();
         body = without(body, &paths).unwrap_or_else(|| Value::Object(Map::new()));
     }
     body
 }
 
 /// Returns what is left of paths below a member, and whether one of them ends there.
-fn below<'p>(paths: &[&'p [String]], member: &str) -> (Vec<&'p [String]>, bool) {
+fn below<'p>(paths: &[&'p [Part]], member: &str) -> (Vec<&'p [Part]>, bool) {
     let mut left = Vec::new();
     let mut ends = false;
     for path in paths {
-        let Some((first, rest)) = path.split_first() else { continue };
-        if first == "**" {
-            left.push(*path);
-            let (deeper, over) = below(&[rest], member);
-            left.extend(deeper);
-            ends |= over || rest.is_empty();
-        } else if wildmatch::WildMatch::new(first).matches(member) {
-            ends |= rest.is_empty();
-            if !rest.is_empty() {
-                left.push(rest);
+        match path.split_first() {
+            None => {}
+            Some((Part::Any, rest)) => {
+                left.push(*path);
+                let (deeper, over) = below(&[rest], member);
+                left.extend(deeper);
+                ends |= over || rest.is_empty();
             }
+            Some((Part::Like(pattern), rest)) if pattern.matches(member) => {
+                ends |= rest.is_empty();
+                if !rest.is_empty() {
+                    left.push(rest);
+                }
+            }
+            Some((Part::Like(_), _)) => {}
         }
     }
     // One path goes on once, however it came to be there.
@@ -228,7 +292,7 @@ fn below<'p>(paths: &[&'p [String]], member: &str) -> (Vec<&'p [String]>, bool) 
     (left, ends)
 }
 
-fn only(body: Value, paths: &[&[String]]) -> Option<Value> {
+fn only(body: Value, paths: &[&[Part]]) -> Option<Value> {
     match body {
         Value::Object(members) => {
             let mut kept = Map::new();
@@ -250,7 +314,7 @@ fn only(body: Value, paths: &[&[String]]) -> Option<Value> {
     }
 }
 
-fn without(body: Value, paths: &[&[String]]) -> Option<Value> {
+fn without(body: Value, paths: &[&[Part]]) -> Option<Value> {
     match body {
         Value::Object(members) => {
             let mut kept = Map::new();

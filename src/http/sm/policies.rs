@@ -151,7 +151,7 @@ async fn answered(
     match Parameters::read(call.given.clone(), &call.path, own) {
         Ok(parameters) => {
             let outcome = work(&parameters).await;
-            parameters.response(outcome)
+            parameters.respond(outcome).await
         }
         Err(error) => error.into_response(),
     }
@@ -385,15 +385,21 @@ async fn page(shared: &Shared, parameters: &Parameters) -> Result<Answer, SmErro
     let tracked = shared.api.view.policies(&[]);
     let enabled: BTreeMap<Arc<str>, bool> =
         tracked.iter().map(|tracked| (tracked.name.clone(), tracked.is_enabled())).collect();
+    let enabled = Arc::new(enabled);
     let is_enabled = |name: &Arc<str>| enabled.get(name).copied().unwrap_or(false);
     let mut names: Vec<Arc<str>> = if query.needs_fields() {
-        let records = read(shared, |records| records.policies(None)).await?;
-        let matches = |record: &&PolicyRecord| {
-            let name = &record.version.name;
-            let policy = Value::Object(written(record, is_enabled(name), false));
-            query.matches(name, &|field| values(&policy, field.strip_prefix("sm_policy.").unwrap_or(field)))
-        };
-        records.iter().filter(matches).map(|record| record.version.name.clone()).collect()
+        let enabled = enabled.clone();
+        // Every file is parsed, which is not for a thread that others wait for.
+        let found = read(shared, move |records| {
+            let matches = |record: &&PolicyRecord| {
+                let name = &record.version.name;
+                let policy = Value::Object(written(record, enabled.get(name).copied().unwrap_or(false), false));
+                query.matches(name, &|field| values(&policy, field.strip_prefix("sm_policy.").unwrap_or(field)))
+            };
+            let records = records.policies(None)?;
+            Ok::<_, JournalError>(records.iter().filter(matches).map(|record| record.version.name.clone()).collect())
+        });
+        found.await?
     } else {
         enabled.keys().filter(|name| query.matches(name, &|_| Vec::new())).cloned().collect()
     };

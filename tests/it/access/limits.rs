@@ -1,0 +1,35 @@
+//! What one request may ask for, at most.
+
+use crate::http::{Daemon, view};
+
+const BASE: &str = "/_plugins/_sm/policies";
+
+/// Returns the names that `_explain` tells of.
+fn explained(daemon: &Daemon, names: &str) -> Vec<String> {
+    let (status, body) = daemon.get(&format!("{BASE}/{names}/_explain"));
+    assert_eq!(status, 200, "{body}");
+    let policies = body["policies"].as_array().expect("a list");
+    policies.iter().map(|policy| policy["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+#[test]
+fn both_faces_take_256_names_in_one_call_and_say_so() {
+    let daemon = Daemon::start(view(&["db"]));
+    let names = |count: usize| vec!["db"; count].join(",");
+    for path in [|names: &str| format!("/v1/explain?name={names}"), |names: &str| format!("{BASE}/{names}/_explain")] {
+        assert_eq!(daemon.get(&path(&names(256))).0, 200);
+        let (status, body) = daemon.get(&path(&names(257)));
+        assert_eq!(status, 400, "{body}");
+        assert!(body.to_string().contains("257 names are too many; one call takes 256 at most"), "{body}");
+    }
+}
+
+#[test]
+fn names_and_patterns_beside_one_another_mean_every_policy_once() {
+    let daemon = Daemon::start(view(&["a1", "a2", "b1", "c1"]));
+    assert_eq!(explained(&daemon, "c1"), ["c1"]);
+    assert_eq!(explained(&daemon, "c1,a1,nobody,a1"), ["a1", "c1"]);
+    assert_eq!(explained(&daemon, "c1,a*,a1"), ["a1", "a2", "c1"]);
+    assert_eq!(explained(&daemon, "%3F1"), ["a1", "b1", "c1"]);
+    assert_eq!(explained(&daemon, "d*"), [""; 0]);
+}
