@@ -96,6 +96,7 @@ pub async fn list(axum::extract::State(shared): State, call: Call) -> Response {
 /// `DELETE /_plugins/_sm/policies/{name}`
 pub async fn delete(axum::extract::State(shared): State, Extension(peer): Extension<Peer>, call: Call) -> Response {
     answered(&call, &["refresh"], async |parameters| {
+        check_name(&call.name)?;
         let editing = shared.api.editing.as_ref().ok_or_else(no_journal)?;
         let uid = editing.remove(asker(&peer), call.name.clone()).await.map_err(refusal)?;
         let uid = uid.ok_or_else(SmError::not_found)?;

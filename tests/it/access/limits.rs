@@ -1,5 +1,7 @@
 //! What one request may ask for, at most.
 
+use snapkeep::engine::event::{Done, What};
+
 use crate::http::{Daemon, view};
 
 const BASE: &str = "/_plugins/_sm/policies";
@@ -32,4 +34,17 @@ fn names_and_patterns_beside_one_another_mean_every_policy_once() {
     assert_eq!(explained(&daemon, "c1,a*,a1"), ["a1", "a2", "c1"]);
     assert_eq!(explained(&daemon, "%3F1"), ["a1", "b1", "c1"]);
     assert_eq!(explained(&daemon, "d*"), [""; 0]);
+}
+
+#[test]
+fn a_name_that_is_none_is_refused_before_anything_is_looked_for() {
+    let mut daemon = Daemon::start(view(&["db"]));
+    // That it was refused is written down.
+    let asked = daemon.answering(|_| Ok(Done::Acknowledged));
+    for name in ["..%2F..%2Fetc%2Fsnapkeep%2Fpolicies.d%2Fdb", "Db", "_all", "d%2A"] {
+        let (status, body) = daemon.request("DELETE", &format!("{BASE}/{name}"), "", b"");
+        assert_eq!(status, 400, "{name}: {body}");
+        assert!(body["error"]["reason"].as_str().is_some_and(|why| why.starts_with("Invalid policy name")), "{body}");
+    }
+    assert!(asked.try_iter().all(|(_, what)| matches!(what, What::Refused { .. })));
 }
