@@ -8,7 +8,7 @@ use wildmatch::WildMatch;
 use super::out::{Exit, Failure, Out, safe};
 use super::setup::{self, ConfigChoice};
 use crate::config::FileKind;
-use crate::config::sm::{ID_ENDING, from_toml};
+use crate::config::sm::{from_toml, id};
 
 /// Prints the policies that these names mean, all when there are none: one by its whole name as one, others
 /// as a list. Either is what `policy import` takes.
@@ -35,7 +35,7 @@ pub fn export(choice: &ConfigChoice, names: &[String], out: &mut Out<'_>) -> Res
         let origin = entry.origin();
         let members = fs::read_to_string(&origin).ok().and_then(|text| from_toml(&text));
         match members {
-            Some(members) => policies.push(json!({ "_id": format!("{name}{ID_ENDING}"), "sm_policy": members })),
+            Some(members) => policies.push(json!({ "_id": id(name), "sm_policy": members })),
             None => {
                 out.aside(format!("snapkeep: failed to read {}", safe(&origin.display().to_string())));
                 exit = Exit::Failed;

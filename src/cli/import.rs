@@ -17,7 +17,7 @@ use super::remote::{Credentials, Remote, is_address};
 use super::setup::{self, ConfigChoice};
 use super::table::{Cell, Table};
 use crate::config::place::{self, Placing};
-use crate::config::sm::{ID_ENDING, SmPolicy, SmProblem, to_toml, told};
+use crate::config::sm::{SmPolicy, SmProblem, name_in, to_toml, told};
 use crate::lifecycle::policy::Policy;
 use crate::roster::Roster;
 
@@ -154,6 +154,7 @@ fn items(entries: &[Value], names: &[String]) -> Result<Vec<Item>, Failure> {
             Ok(policy) => (policy, Vec::new()),
             Err(problems) => {
                 let empty = SmPolicy { text: String::new(), enabled: None, name: None, left_out: Vec::new() };
+                // So that its problems can be told with it.
                 (SmPolicy { name: name_in(entry), ..empty }, problems)
             }
         };
@@ -196,13 +197,6 @@ fn items(entries: &[Value], names: &[String]) -> Result<Vec<Item>, Failure> {
         Some(old) => Err(usage(format!("there is no policy `{old}` to rename"))),
         None => Ok(items),
     }
-}
-
-/// Returns the name in a policy that is wrong otherwise, so that its problems can be told with it.
-fn name_in(entry: &Value) -> Option<String> {
-    let inner = entry.get("sm_policy").or_else(|| entry.get("policy"))?;
-    let id = || entry.get("_id")?.as_str().map(|id| id.strip_suffix(ID_ENDING).unwrap_or(id));
-    inner.get("name").and_then(Value::as_str).or_else(id).map(str::to_string)
 }
 
 fn name_hint(name: &str) -> String {

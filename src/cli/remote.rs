@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::out::{Exit, Failure};
+use crate::config::sm::POLICIES;
 use crate::tls::{self, NoAuthority, NoConnection};
 
 /// Below what OpenSearch answers at most, 10,000, and few enough for one answer.
@@ -38,9 +39,6 @@ const PAGES_MAX: usize = 5000;
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 /// A server's own words, as far as they help.
 const REASON_CHARACTERS_MAX: usize = 200;
-
-/// Where the API is on every server.
-const POLICIES: &str = "/_plugins/_sm/policies";
 
 /// Who asks.
 pub enum Credentials {

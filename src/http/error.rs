@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::config::sm;
 use crate::engine::event::Refusal;
 use crate::lifecycle::workflow::{Fault, FaultKind};
 
@@ -23,8 +23,21 @@ pub struct ApiError {
     headers: Vec<(HeaderName, String)>,
 }
 
-/// Paths whose callers read errors as OpenSearch writes them.
-const OPENSEARCH: &str = "/_plugins/_sm";
+/// What OpenSearch's answers are.
+pub const OPENSEARCH_JSON: HeaderValue = HeaderValue::from_static("application/json; charset=UTF-8");
+
+/// Returns a refusal as OpenSearch writes it. One shape for all, so that a client reads any of them.
+pub fn opensearch_body(status: StatusCode, kind: &str, reason: &str) -> Value {
+    json!({
+        "error": { "root_cause": [{ "type": kind, "reason": reason }], "type": kind, "reason": reason },
+        "status": status.as_u16(),
+    })
+}
+
+/// Whether callers of a path read refusals as OpenSearch writes them.
+pub fn is_opensearch(path: &str) -> bool {
+    path.strip_prefix(sm::API).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
 
 impl ApiError {
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> ApiError {
@@ -107,11 +120,14 @@ impl ApiError {
     /// Returns the refusal as callers of a path expect it: OpenSearch's form below its own paths, a problem
     /// document everywhere else. Every refusal that is made before a handler is asked goes through here.
     pub fn at(mut self, path: &str) -> Response {
-        if !path.starts_with(OPENSEARCH) {
+        if !is_opensearch(path) {
             return self.into_response();
         }
         let headers = AppendHeaders(std::mem::take(&mut self.headers));
-        (self.status, headers, Json(self.opensearch())).into_response()
+        let (status, kind, reason) = self.parts();
+        // A value is JSON already; an empty body would still carry the status.
+        let body = serde_json::to_vec(&opensearch_body(status, kind, &reason)).unwrap_or_default();
+        (status, [(header::CONTENT_TYPE, OPENSEARCH_JSON)], headers, body).into_response()
     }
 
     /// Returns OpenSearch's word for what is wrong.
@@ -126,19 +142,6 @@ impl ApiError {
             (StatusCode::GATEWAY_TIMEOUT, _) => "timeout_exception",
             _ => "status_exception",
         }
-    }
-
-    /// Returns it in OpenSearch's form.
-    fn opensearch(&self) -> Value {
-        let kind = self.opensearch_kind();
-        let reason = match &self.hint {
-            Some(hint) => format!("{}; {hint}", self.detail),
-            None => self.detail.clone(),
-        };
-        json!({
-            "error": { "root_cause": [{ "type": kind, "reason": reason }], "type": kind, "reason": reason },
-            "status": self.status.as_u16(),
-        })
     }
 }
 

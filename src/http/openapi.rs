@@ -5,6 +5,7 @@ use axum::Json;
 use axum::http::Method;
 use serde_json::{Map, Value, json};
 
+use super::error::is_opensearch;
 use super::routes::{Route, routes};
 
 /// What a route takes beside its path: parameters with their types, and the schema of its body.
@@ -68,7 +69,7 @@ fn operation(route: &Route, takes: Option<&Takes>) -> Value {
             "description": "The same key again is the same request: it is carried out once.",
         }));
     }
-    let is_opensearch = route.path.starts_with("/_plugins/");
+    let is_opensearch = is_opensearch(route.path);
     let (form, schema) = if is_opensearch {
         ("application/json", "#/components/schemas/OpenSearchError")
     } else {

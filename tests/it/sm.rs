@@ -9,7 +9,8 @@ use std::sync::{Arc, OnceLock};
 use proptest::prelude::*;
 use proptest::strategy::Union;
 use serde_json::{Map, Value, json};
-use snapkeep::config::sm::{SmPolicy, SmProblem, from_toml, path_of, to_toml, told};
+use snapkeep::config::problem::{Place, Problem};
+use snapkeep::config::sm::{SmPolicy, SmProblem, from_toml, to_toml, told};
 use snapkeep::config::sources::Sources;
 use snapkeep::lifecycle::time::Timestamp;
 use snapkeep::roster::{Loader, Roster};
@@ -432,7 +433,11 @@ fn a_place_in_a_text_is_the_member_that_stands_there() {
     let text = "a = 1\n[x.\"y z\"]\nk = [1, [2, 3], { m = 4 }]\nwords = \"\"\"\nü\nhere\"\"\"\n";
     let at = |needle: &str| {
         let at = text.find(needle).expect(needle);
-        path_of(text, &snapkeep::config::problem::Place::of(text, at..at + 1))
+        let problem = Problem {
+            place: Some(Place::of(text, at..at + 1)),
+            ..Problem::of_file(Path::new("policies.d/x.toml"), "is wrong")
+        };
+        told(text, &[problem]).remove(0).path
     };
     for (needle, path) in [
         ("a =", "a"),

@@ -27,8 +27,36 @@ use toml::de::{DeTable, DeValue};
 use super::ownership::FILE_BYTES_MAX;
 use super::table::integer;
 
-pub use place::{path_of, told};
-pub use shape::ID_ENDING;
+pub use place::told;
+
+/// Where servers have the API.
+pub const API: &str = "/_plugins/_sm";
+/// Where they have its policies.
+pub const POLICIES: &str = "/_plugins/_sm/policies";
+
+/// Ends the `_id` of every policy, after its name.
+const ID_ENDING: &str = "-sm-policy";
+
+/// Returns the `_id` that a policy has on a server.
+pub fn id(name: &str) -> String {
+    format!("{name}{ID_ENDING}")
+}
+
+/// Returns the member that a policy stands in as servers send it; `None` where it is bare.
+pub fn wrapper(body: &Value) -> Option<&'static str> {
+    shape::WRAPPERS.into_iter().find(|wrapper| body.get(wrapper).is_some())
+}
+
+/// Returns the name of a policy that a server sent, whatever else is wrong with it; `None` where it is bare or
+/// has none.
+pub fn name_in(body: &Value) -> Option<String> {
+    let name = body.get(wrapper(body)?)?.get("name").and_then(Value::as_str);
+    name.or_else(|| Some(name_of(body.get("_id")?.as_str()?))).map(str::to_string)
+}
+
+fn name_of(id: &str) -> &str {
+    id.strip_suffix(ID_ENDING).unwrap_or(id)
+}
 
 /// A policy that came as JSON, as the file it becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]

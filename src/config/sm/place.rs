@@ -20,12 +20,6 @@ pub fn told(text: &str, problems: &[Problem]) -> Vec<SmProblem> {
     problems.iter().map(in_json).collect()
 }
 
-/// Returns the member that stands at a place of a policy's text: `deletion.condition.max_age`. Empty
-/// when the whole policy is meant.
-pub fn path_of(text: &str, place: &Place) -> String {
-    Places::of(text).path(place)
-}
-
 /// The bytes of every key and value, with the path of each.
 struct Places<'t> {
     text: &'t str,

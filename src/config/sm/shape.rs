@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::SmProblem;
+use super::{SmProblem, name_of, wrapper};
 use crate::config::table::nearest;
 
 /// What a member is, as far as its shape goes.
@@ -108,13 +108,10 @@ pub const POLICY: &[(&str, Shape)] = &[
 const SERVERS_OWN: [&str; 6] = ["enabled_time", "last_updated_time", "name", "schedule", "schema_version", "user"];
 
 /// Members around a policy in answers of a server.
-const WRAPPERS: [&str; 2] = ["sm_policy", "policy"];
+pub const WRAPPERS: [&str; 2] = ["sm_policy", "policy"];
 
 /// What stands beside the wrapper there.
 const BESIDE: [&str; 4] = ["_id", "_primary_term", "_seq_no", "_version"];
-
-/// Ends the `_id` of every policy, after its name.
-pub const ID_ENDING: &str = "-sm-policy";
 
 /// OpenSearch members that have another form here, with what to write.
 const OTHERWISE: &[(&str, &str)] = &[
@@ -179,12 +176,12 @@ impl Reading {
         }
     }
 
-    fn body(&mut self, body: &Value) -> Option<Shaped> {
-        let Value::Object(body) = body else {
-            self.problem("", format!("policy must be an object, not {}", describe(body)), None);
+    fn body(&mut self, given: &Value) -> Option<Shaped> {
+        let Value::Object(body) = given else {
+            self.problem("", format!("policy must be an object, not {}", describe(given)), None);
             return None;
         };
-        let Some(wrapper) = WRAPPERS.into_iter().find(|wrapper| body.contains_key(*wrapper)) else {
+        let Some(wrapper) = wrapper(given) else {
             return self.policy(body, None);
         };
         for key in body.keys().filter(|key| *key != wrapper && !BESIDE.contains(&key.as_str())) {
@@ -193,7 +190,7 @@ impl Reading {
         }
         let id = match body.get("_id") {
             None => None,
-            Some(Value::String(id)) => Some(id.strip_suffix(ID_ENDING).unwrap_or(id).to_string()),
+            Some(Value::String(id)) => Some(name_of(id).to_string()),
             Some(other) => {
                 self.problem("_id", format!("must be text, not {}", describe(other)), None);
                 None

@@ -3,16 +3,11 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use wildmatch::WildMatch;
 
-use super::super::error::ApiError;
-
-/// Where all of it begins.
-pub const BASE: &str = "/_plugins/_sm/policies";
-/// What every answer is.
-const OPENSEARCH_JSON: HeaderValue = HeaderValue::from_static("application/json; charset=UTF-8");
+use super::super::error::{ApiError, OPENSEARCH_JSON, opensearch_body};
 
 /// Parameters that every call takes.
 const GLOBAL: &[&str] = &["pretty", "human", "error_trace", "filter_path", "format"];
@@ -41,13 +36,17 @@ impl SmError {
         SmError { status: StatusCode::NOT_FOUND, kind: "status_exception", reason }
     }
 
-    /// Returns the body. One shape for all refusals, so that a client reads any of them.
-    pub fn body(&self) -> Value {
-        let cause = json!({ "type": self.kind, "reason": self.reason });
-        json!({
-            "error": { "root_cause": [cause], "type": self.kind, "reason": self.reason },
-            "status": self.status.as_u16(),
-        })
+    /// Returns a refusal that is about the one policy asked for. OpenSearch has the same words for every policy
+    /// that is not there.
+    pub fn about_policy(error: ApiError) -> SmError {
+        match SmError::from(error) {
+            error if error.status == StatusCode::NOT_FOUND => SmError::not_found(),
+            error => error,
+        }
+    }
+
+    fn body(&self) -> Value {
+        opensearch_body(self.status, self.kind, &self.reason)
     }
 }
 
@@ -335,6 +334,8 @@ fn without(body: Value, paths: &[&[Part]]) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

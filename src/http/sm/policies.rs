@@ -27,7 +27,7 @@ use super::super::repeat;
 use super::super::serve::Peer;
 use super::super::{Shared, State};
 use super::Call;
-use super::answer::{Answer, BASE, Parameters, SmError};
+use super::answer::{Answer, Parameters, SmError};
 use super::query::Query;
 
 /// From and size together; OpenSearch's bound.
@@ -38,8 +38,6 @@ const SIZE_DEFAULT: u64 = 20;
 const ONE_BY_ONE_MAX: usize = 256;
 /// The version of the stored form, for clients that expect a number.
 const SCHEMA_VERSION: u32 = 1;
-/// JSON deeper than this is an attack.
-const DEPTH_MAX: usize = 64;
 
 /// `POST /_plugins/_sm/policies/{name}`
 pub async fn create(
@@ -105,7 +103,7 @@ pub async fn delete(axum::extract::State(shared): State, Extension(peer): Extens
         let (version, seq_no) = version.map_or((1, 0), |version| (version.version, version.seq_no));
         let mut body = json!({
             "_index": ".opendistro-ism-config",
-            "_id": id(&call.name),
+            "_id": sm::id(&call.name),
             "_version": version,
             "result": "deleted",
             "forced_refresh": true,
@@ -136,10 +134,7 @@ pub async fn stop(axum::extract::State(shared): State, Extension(peer): Extensio
 
 async fn switched(shared: &Shared, peer: &Peer, what: What, name: &str) -> Result<Answer, SmError> {
     check_name(name)?;
-    send(shared, peer, what).await.map_err(|error| match SmError::from(error) {
-        error if error.status == StatusCode::NOT_FOUND => SmError::not_found(),
-        error => error,
-    })?;
+    send(shared, peer, what).await.map_err(SmError::about_policy)?;
     Ok(Answer::ok(json!({ "acknowledged": true })))
 }
 
@@ -156,10 +151,6 @@ async fn answered(
         }
         Err(error) => error.into_response(),
     }
-}
-
-fn id(name: &str) -> String {
-    format!("{name}-sm-policy")
 }
 
 fn asker(peer: &Peer) -> Asker {
@@ -222,9 +213,9 @@ async fn put(
         Ok(Draft { enabled: policy.enabled.filter(|_| is_said), text: policy.text })
     };
     editing.put(asker(peer), name.to_string(), expect, draft, same).await.map_err(refusal)?;
-    let location = Some(format!("{BASE}/{name}"));
+    let location = Some(format!("{}/{name}", sm::POLICIES));
     // It was done, whatever else can be said of it at the moment.
-    let body = policy(shared, name, false).await.ok().flatten().unwrap_or_else(|| json!({ "_id": id(name) }));
+    let body = policy(shared, name, false).await.ok().flatten().unwrap_or_else(|| json!({ "_id": sm::id(name) }));
     Ok(Answer { status, location, body })
 }
 
@@ -232,28 +223,17 @@ fn parse(body: &[u8]) -> Result<Value, SmError> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(SmError::bad_request("request body is required"));
     }
-    let body: Value = serde_json::from_slice(body).map_err(|error| {
+    // Its reader goes 128 deep, and a policy less.
+    serde_json::from_slice(body).map_err(|error| {
         let (status, kind) = (StatusCode::BAD_REQUEST, "parse_exception");
         SmError { status, kind, reason: format!("the body is no JSON: {error}") }
-    })?;
-    fn depth(value: &Value) -> usize {
-        match value {
-            Value::Array(values) => 1 + values.iter().map(depth).max().unwrap_or(0),
-            Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
-            _ => 0,
-        }
-    }
-    if depth(&body) > DEPTH_MAX {
-        return Err(SmError::bad_request(format!("the body is more than {DEPTH_MAX} levels deep")));
-    }
-    Ok(body)
+    })
 }
 
 /// Tells whether a body says that the policy is enabled, or not. One that does not leaves it as it is, and so
 /// does its file.
 fn keep_enabled(body: &mut Value, current: Option<&str>) -> bool {
-    let wrapper = ["sm_policy", "policy"].into_iter().find(|key| body.get(key).is_some_and(Value::is_object));
-    let policy = match wrapper {
+    let policy = match sm::wrapper(body) {
         Some(key) => body.get_mut(key),
         None => Some(body),
     };
@@ -275,10 +255,7 @@ fn same(former: &str, text: &str) -> bool {
 
 fn refusal(error: NotEdited) -> SmError {
     match error {
-        NotEdited::Refused(refusal) => match SmError::from(ApiError::from(refusal)) {
-            error if error.status == StatusCode::NOT_FOUND => SmError::not_found(),
-            error => error,
-        },
+        NotEdited::Refused(refusal) => SmError::about_policy(ApiError::from(refusal)),
         NotEdited::Problems { text, problems } => {
             let wrong: Vec<Problem> = problems.into_iter().filter(Problem::is_error).collect();
             let told: Vec<String> = sm::told(&text, &wrong).iter().map(ToString::to_string).collect();
@@ -313,7 +290,7 @@ fn tracked(shared: &Shared, name: &str) -> Option<Arc<Tracked>> {
 fn entry(record: &PolicyRecord, enabled: bool, primary_term: u64, human: bool) -> Map<String, Value> {
     let version = &record.version;
     let mut body = Map::new();
-    body.insert("_id".to_string(), json!(id(&version.name)));
+    body.insert("_id".to_string(), json!(sm::id(&version.name)));
     body.insert("_seq_no".to_string(), json!(version.seq_no));
     body.insert("_primary_term".to_string(), json!(primary_term));
     body.insert("sm_policy".to_string(), Value::Object(written(record, enabled, human)));

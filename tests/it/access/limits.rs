@@ -1,5 +1,6 @@
 //! What one request may ask for, at most.
 
+use serde_json::{Value, json};
 use snapkeep::engine::event::{Done, What};
 
 use crate::http::{Daemon, view};
@@ -47,4 +48,19 @@ fn a_name_that_is_none_is_refused_before_anything_is_looked_for() {
         assert!(body["error"]["reason"].as_str().is_some_and(|why| why.starts_with("Invalid policy name")), "{body}");
     }
     assert!(asked.try_iter().all(|(_, what)| matches!(what, What::Refused { .. })));
+}
+
+#[test]
+fn a_refusal_has_one_form_whoever_makes_it() {
+    let daemon = Daemon::start(view(&["db"]));
+    // By the handler, and before a handler is asked.
+    for (method, path, status) in [("GET", "/_plugins/_sm/policies/nobody", 404), ("PATCH", BASE, 405)] {
+        let (found, head, body) = daemon.whole(method, path, "", b"");
+        let body: Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!((found, &body["status"]), (status, &json!(status)), "{path}: {body}");
+        assert_eq!(body["error"]["root_cause"][0]["reason"], body["error"]["reason"], "{body}");
+        assert!(head.to_lowercase().contains("content-type: application/json; charset=utf-8"), "{head}");
+    }
+    // A path that only begins like them is none of OpenSearch's.
+    assert_eq!(daemon.get("/_plugins/_smart").1["code"], "no_such_route");
 }
