@@ -8,10 +8,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use http_body_util::Empty;
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -81,4 +88,47 @@ pub fn connector(ca: Option<&Path>) -> Result<TlsConnector, NoAuthority> {
 pub async fn connect(tls: &TlsConnector, host: &str, stream: TcpStream) -> Result<TlsStream<TcpStream>, NoConnection> {
     let name = ServerName::try_from(host.to_owned())?;
     Ok(tls.connect(name, stream).await?)
+}
+
+/// Returns what stands in `Host`: a name or an address without brackets, and the port.
+pub fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// What reads and writes a connection; ends it when this goes, also where the time is up.
+#[derive(Debug)]
+pub struct Driven(JoinHandle<hyper::Result<()>>);
+
+impl Drop for Driven {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Asks one question on a connection of its own, and returns the head of the answer. Its body can be read for as
+/// long as the connection is driven. Whoever calls bounds the time.
+pub async fn ask<S>(
+    http: &http1::Builder,
+    stream: S,
+    request: Request<Empty<Bytes>>,
+) -> hyper::Result<(Response<Incoming>, Driven)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await?;
+    let driven = Driven(tokio::spawn(connection));
+    let answer = sender.send_request(request).await?;
+    Ok((answer, driven))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_six_has_brackets_in_host() {
+        assert_eq!(authority("::1", 443), "[::1]:443");
+        assert_eq!(authority("127.0.0.1", 80), "127.0.0.1:80");
+        assert_eq!(authority("example.org", 9200), "example.org:9200");
+    }
 }

@@ -17,7 +17,6 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::{AGE, CACHE_CONTROL, DATE, HOST, HeaderMap, USER_AGENT};
 use hyper::{Request, Uri};
-use hyper_util::rt::TokioIo;
 use jiff::fmt::rfc2822::DateTimeParser;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -108,29 +107,17 @@ async fn ask(tls: &TlsConnector, address: &WitnessAddress) -> Result<Timestamp, 
     let stream = stream.map_err(|error| format!("it cannot be reached: {error}"))?;
     let stream = tls::connect(tls, host, stream).await.map_err(|error| format!("it {error}"))?;
     let broke_off = |error: hyper::Error| format!("it broke off: {error}");
-    let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let request = Request::head(Uri::from_static("/"))
-        .header(HOST, authority)
+        .header(HOST, tls::authority(host, *port))
         .header(CACHE_CONTROL, "no-cache, no-store")
         .header(USER_AGENT, "snapkeep")
         .body(Empty::<Bytes>::new())
         .map_err(|error| format!("failed to form the request: {error}"))?;
-    let (mut sender, connection) =
-        http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(stream)).await.map_err(broke_off)?;
-    let driven = OnDrop(tokio::spawn(connection));
-    let answer = sender.send_request(request).await.map_err(broke_off);
-    drop(driven);
+    let mut http = http1::Builder::new();
+    http.max_buf_size(HEAD_BYTES_MAX);
+    let (answer, _driven) = tls::ask(&http, stream, request).await.map_err(broke_off)?;
     // Whatever the status: a server that has no such page, or sends us elsewhere, has a clock.
-    date(answer?.headers())
-}
-
-/// Ends a task that nobody waits for any more, also where the time is up.
-struct OnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Drop for OnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    date(answer.headers())
 }
 
 /// Returns when an answer was made.

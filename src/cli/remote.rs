@@ -15,7 +15,6 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue, USER_AGENT};
 use hyper::{Request, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -201,9 +200,8 @@ impl Remote {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let broke_off = |error: &dyn std::fmt::Display| self.unreachable(format!("broke off: {error}"));
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         let mut request = Request::get(path)
-            .header(HOST, format!("{host}:{}", self.port))
+            .header(HOST, tls::authority(&self.host, self.port))
             .header(ACCEPT, "application/json")
             .header(USER_AGENT, concat!("snapkeep/", env!("CARGO_PKG_VERSION")));
         if let Some(authorization) = &self.authorization {
@@ -212,14 +210,11 @@ impl Remote {
         let request = request
             .body(Empty::<Bytes>::new())
             .map_err(|error| Failure::new(Exit::Usage, format!("failed to form the request: {error}")))?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| broke_off(&error))?;
-        // It ends with the answer: with the connection, or with the runtime.
-        let driven = tokio::spawn(connection);
-        let answer = sender.send_request(request).await.map_err(|error| broke_off(&error))?;
+        let answer = tls::ask(&http1::Builder::new(), stream, request).await;
+        let (answer, driven) = answer.map_err(|error| broke_off(&error))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-        driven.abort();
+        drop(driven);
         let body = body.map_err(|error| match error.downcast_ref::<http_body_util::LengthLimitError>() {
             Some(_) => self.failed(format!("answers with more than {} MB", ANSWER_BYTES_MAX >> 20)),
             None => broke_off(&error),
