@@ -145,7 +145,7 @@ struct Shared {
     /// Whose turn it is to maintain.
     turn: Turn<()>,
     /// Whose turn it is to change or delete single snapshots.
-    edits: single::turn::Edits,
+    turns: single::turn::Turns,
     patience: Patience,
 }
 
@@ -162,7 +162,7 @@ impl Upkeep {
             held: Mutex::default(),
             places: Arc::new(Semaphore::new(AT_ONCE_MAX)),
             turn: Turn::new(()),
-            edits: single::turn::Edits::default(),
+            turns: single::turn::Turns::default(),
             patience,
         }))
     }

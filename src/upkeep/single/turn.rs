@@ -16,9 +16,9 @@ use crate::upkeep::{Upkeep, mismatch};
 
 /// The turns of all repositories.
 #[derive(Debug, Default)]
-pub(in crate::upkeep) struct Edits {
+pub(in crate::upkeep) struct Turns {
     /// Only of those where somebody is, or waits.
-    turns: Mutex<BTreeMap<String, Arc<Turn<()>>>>,
+    of_repositories: Mutex<BTreeMap<String, Arc<Turn<()>>>>,
     guests: AtomicU64,
 }
 
@@ -52,7 +52,7 @@ impl Upkeep {
 
     pub(in crate::upkeep) fn turn_of(&self, repository: &str) -> Arc<Turn<()>> {
         // Every change is one call: what a panic left behind is whole.
-        let mut turns = self.0.edits.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turns = self.0.turns.of_repositories.lock().unwrap_or_else(PoisonError::into_inner);
         turns.retain(|_, turn| Arc::strong_count(turn) > 1);
         turns.entry(repository.to_owned()).or_default().clone()
     }
@@ -60,7 +60,7 @@ impl Upkeep {
     /// Takes a place at a repository as a creation or a deletion would: none begins there that it does not
     /// bear beside. Busy where it bears no more at present.
     pub(super) async fn enter(&self, who: &str, repository: &str) -> Result<Guest, Fault> {
-        let number = self.0.edits.guests.fetch_add(1, Ordering::Relaxed);
+        let number = self.0.turns.guests.fetch_add(1, Ordering::Relaxed);
         // There before it is asked for: an answer that comes too late is given back like any other.
         let guest = Guest { number, inbox: self.0.inbox.clone(), runtime: self.0.runtime.clone() };
         match self.ask(who, What::Enter { repository: repository.to_owned(), guest: number }).await? {
