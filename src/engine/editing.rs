@@ -107,7 +107,7 @@ impl Engine {
 
     fn expected(&self, policy: &str, known: Option<&Tracked>, expect: &Expect) -> Result<(), Refusal> {
         match (expect, known) {
-            (Expect::Nothing, None) | (Expect::Anything, _) | (Expect::Something, Some(_)) => Ok(()),
+            (Expect::Nothing, None) | (Expect::Something, Some(_)) => Ok(()),
             (Expect::Nothing, Some(_)) => Err(Refusal::Exists(policy.to_string())),
             (Expect::Something, None) => Err(Refusal::Unknown(policy.to_string())),
             (Expect::Version { .. }, None) => {

@@ -334,8 +334,6 @@ pub enum Expect {
         /// Of which count of writes.
         primary_term: u64,
     },
-    /// Whatever there is.
-    Anything,
 }
 
 /// A change to a policy's file may begin.
