@@ -448,8 +448,11 @@ impl Engine {
 
     /// Writes down what was done. Whoever asked for it is told only once this is written, under their key.
     fn audit(&mut self, audit: Audit) {
-        let Audit { who, answer, .. } = &audit;
+        let Audit { who, what, subject, detail, answer, .. } = &audit;
         let is_asked = **who != *ENGINE;
+        if is_asked {
+            tracing::info!(who, what, subject, "{detail}");
+        }
         let answer = answer.clone().or_else(|| is_asked.then(|| "done".into()));
         let request = if is_asked { self.edits.request.take() } else { None };
         self.changes.push(Change::Audit(Audit { answer, request, ..audit }));

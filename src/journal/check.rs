@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::error::{ErrorKind, JournalError, OpenError};
 use super::migrate::{self, MIGRATIONS};
-use super::{FILE, load, open};
+use super::{FILE, chain, load, open};
 
 /// How closely to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,12 @@ const FINDINGS_MAX: u32 = 20;
 /// whole. Works beside a running daemon.
 pub fn check(state_directory: &Path, depth: Depth) -> Result<Vec<String>, OpenError> {
     let connection = open::reader(&state_directory.join(FILE))?;
-    Ok(findings(&connection, depth)?)
+    let mut findings = findings(&connection, depth)?;
+    // Nothing that stands in the way of the daemon: it is for people to know.
+    if depth == Depth::Whole && findings.is_empty() && schema(&connection)? == migrate::known(MIGRATIONS) {
+        findings = chain::breaks(&connection)?;
+    }
+    Ok(findings)
 }
 
 /// Returns what is wrong.
@@ -61,8 +66,7 @@ pub(super) fn findings(connection: &Connection, depth: Depth) -> Result<Vec<Stri
         findings.push(format!("{orphans} rows of runs belong to policies that are not there"));
     }
     // One of an older schema is loaded once it has been made over into the present one.
-    let schema: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if schema == migrate::known(MIGRATIONS) {
+    if schema(connection)? == migrate::known(MIGRATIONS) {
         match load::load(connection, false, &mut |_, _| {}) {
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::Corrupt => findings.push(error.whole()),
@@ -71,6 +75,10 @@ pub(super) fn findings(connection: &Connection, depth: Depth) -> Result<Vec<Stri
     }
     findings.truncate(FINDINGS_MAX as usize);
     Ok(findings)
+}
+
+fn schema(connection: &Connection) -> Result<u32, JournalError> {
+    Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
 }
 
 /// Fails when anything is wrong.

@@ -24,6 +24,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { number: 7, sql: include_str!("../../migrations/sqlite/0007_triggers_in_order_of_time.sql") },
     Migration { number: 8, sql: include_str!("../../migrations/sqlite/0008_tokens.sql") },
     Migration { number: 9, sql: include_str!("../../migrations/sqlite/0009_age_locks.sql") },
+    Migration { number: 10, sql: include_str!("../../migrations/sqlite/0010_audit_chain.sql") },
 ];
 
 /// Marks a file as a journal of ours: `SNPK`.

@@ -19,6 +19,7 @@
 
 mod age_locks;
 mod backup;
+mod chain;
 pub mod change;
 mod check;
 mod edits;

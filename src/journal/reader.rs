@@ -276,7 +276,8 @@ fn matching(policies: BTreeMap<Box<str>, Box<str>>, patterns: &[String]) -> BTre
     policies.into_iter().filter(|(_, name)| wanted(name)).map(|(policy_uid, _)| policy_uid).collect()
 }
 
-fn audit(row: &Row<'_>) -> Result<AuditRecord, JournalError> {
+/// Reads the columns of a record, in the order of the table, up to its answer.
+pub(super) fn audit(row: &Row<'_>) -> Result<AuditRecord, JournalError> {
     Ok(AuditRecord {
         number: row.get(0)?,
         audit: Audit {

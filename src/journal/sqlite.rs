@@ -15,7 +15,7 @@ use super::change::{
 };
 use super::error::{ErrorKind, JournalError};
 use super::rows::{self, StateRow};
-use super::{age_locks, edits, holds, load, operations, plans, tokens};
+use super::{age_locks, chain, edits, holds, load, operations, plans, tokens};
 use crate::lifecycle::policy::Switch;
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::{Kind, Outcome};
@@ -348,9 +348,12 @@ fn write_skip(connection: &Connection, skip: &Skip) -> Result<(), JournalError> 
 
 fn write_audit(connection: &Connection, audit: &Audit) -> Result<(), JournalError> {
     let Audit { at, who, what, subject, detail, run_id, before, after, answer, request } = audit;
+    let former = chain::latest(connection)?;
+    let number = former.number + 1;
+    let chain = chain::digest(former.chain.as_deref(), number, audit);
     let sql = "insert into audit
-            (at, who, what, subject, detail, run_id, before, after, answer, request, fingerprint)
-        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+            (at, who, what, subject, detail, run_id, before, after, answer, request, fingerprint, number, chain)
+        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
         on conflict (who, request) where request is not null do nothing";
     let (key, fingerprint) = match request {
         Some(RequestKey { key, fingerprint }) => (Some(key), Some(fingerprint)),
@@ -367,7 +370,9 @@ fn write_audit(connection: &Connection, audit: &Audit) -> Result<(), JournalErro
         after,
         answer,
         key,
-        fingerprint
+        fingerprint,
+        number,
+        chain
     ])?;
     Ok(())
 }

@@ -21,9 +21,6 @@ pub(super) fn trim(connection: &Connection, before: Timestamp, limit: u32) -> Re
                 order by a.made_at limit ?2)",
         "delete from skips where number in (select number from skips where at < ?1 order by at limit ?2)",
         "delete from replies where number in (select number from replies where at < ?1 order by at limit ?2)",
-        "delete from audit where number in
-            (select number from audit where at < ?1 and number < (select max(number) from audit)
-                order by at limit ?2)",
         "delete from tokens where id in
             (select id from tokens where removed_at < ?1 order by removed_at limit ?2)",
         // The latest maintenance of each repository stays, and the latest that came to an end by itself: it
@@ -51,6 +48,7 @@ pub(super) fn trim(connection: &Connection, before: Timestamp, limit: u32) -> Re
         let rows = connection.prepare_cached(statement)?.execute(params![before.millis(), left])?;
         left = left.saturating_sub(count(rows));
     }
+    left = left.saturating_sub(forget_audit(connection, before, left)?);
     if left == 0 {
         return Ok(limit);
     }
@@ -65,6 +63,29 @@ pub(super) fn trim(connection: &Connection, before: Timestamp, limit: u32) -> Re
     left = left.saturating_sub(count(rows));
     left = left.saturating_sub(forget_policies(connection, before, left)?);
     Ok(limit - left)
+}
+
+/// Deletes the oldest records of the audit and leaves no hole, which would look like one that somebody made: what
+/// a clock that was ahead wrote goes with what was written around it.
+fn forget_audit(connection: &Connection, before: Timestamp, limit: u32) -> Result<u32, JournalError> {
+    let sql = "delete from audit where number <= ?1";
+    let oldest = "select a.number, a.at < ?1 or a.at > newest.at
+        from audit a, (select number, at from audit order by number desc limit 1) newest
+        where a.number < newest.number order by a.number limit ?2";
+    let mut statement = connection.prepare_cached(oldest)?;
+    let mut rows = statement.query(params![before.millis(), limit])?;
+    let mut last = None;
+    while let Some(row) = rows.next()? {
+        if !row.get::<_, bool>(1)? {
+            break;
+        }
+        last = Some(row.get::<_, i64>(0)?);
+    }
+    drop(rows);
+    match last {
+        Some(number) => Ok(count(connection.prepare_cached(sql)?.execute(params![number])?)),
+        None => Ok(0),
+    }
 }
 
 /// Deletes retired policies of which nothing is left. Each is three rows.

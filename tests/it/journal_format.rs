@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use rusqlite::Connection;
 use snapkeep::journal::change::{
-    Adoption, Audit, Begun, Change, DocumentKind, LoadedPolicy, Notice, Settled, Skip, SkipReason, State,
+    Adoption, Audit, Begun, Change, DocumentKind, LoadedPolicy, Notice, RequestKey, Settled, Skip, SkipReason, State,
 };
 use snapkeep::journal::record::{NoticeState, OperationRecord};
 use snapkeep::journal::{
@@ -173,7 +173,7 @@ fn every_opening_finds_what_was_left_and_raises_the_epoch() {
         journal.commit(&[adopt(&format!("u{epoch}"))]).expect("committed");
     }
     let number = |name: &str| raw(&directory).pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    assert_eq!(number("user_version"), Ok(9));
+    assert_eq!(number("user_version"), Ok(10));
     assert_eq!(number("application_id"), Ok(0x534e_504b));
 }
 
@@ -194,11 +194,11 @@ fn a_clock_that_was_written_before_time_was_kept_has_come_as_far_as_it_was_belie
 #[test]
 fn a_newer_schema_is_refused_and_left_alone() {
     let directory = filled(3);
-    raw(&directory).pragma_update(None, "user_version", 10).expect("set");
+    raw(&directory).pragma_update(None, "user_version", 11).expect("set");
     let before = fs::read(directory.path().join(FILE)).expect("read");
     let error = refused(&directory);
-    assert!(matches!(error, OpenError::Newer { found: 10, known: 9 }), "{error:?}");
-    assert_eq!(error.to_string(), "journal has schema 10, and this snapkeep knows none above 9");
+    assert!(matches!(error, OpenError::Newer { found: 11, known: 10 }), "{error:?}");
+    assert_eq!(error.to_string(), "journal has schema 11, and this snapkeep knows none above 10");
     assert!(matches!(Reader::open(directory.path()), Err(OpenError::Newer { .. })));
     assert_eq!(fs::read(directory.path().join(FILE)).expect("read"), before);
 }
@@ -829,6 +829,64 @@ fn a_child_that_commits_until_it_is_killed() {
             .expect("committed");
         println!("committed {number}");
     }
+}
+
+/// Whoever changes or takes out a record afterwards is noticed; whoever trims history is not.
+#[test]
+fn a_record_of_the_audit_that_is_changed_or_taken_out_breaks_the_chain() {
+    let written = || {
+        let directory = state_directory();
+        let mut journal = open(&directory);
+        let key = |key: &str| Some(RequestKey { key: key.into(), fingerprint: "f".into() });
+        let put = Audit { who: "uid:0".into(), what: "put".into(), request: key("k"), ..audit(3) };
+        let told = Audit { answer: Some("done".into()), before: Some("a".into()), after: Some("b".into()), ..audit(5) };
+        journal.commit(&[Change::Audit(audit(1)), Change::Audit(audit(2))]).expect("committed");
+        // The same key again is no other record, and leaves no hole.
+        journal.commit(&[Change::Audit(put.clone()), Change::Audit(put), Change::Audit(audit(4))]).expect("committed");
+        let (who, request) = ("uid:0".into(), "k".into());
+        journal.commit(&[Change::Answer { who, request, answer: "done".into() }]).expect("committed");
+        journal.commit(&[Change::Audit(told), Change::Audit(audit(6))]).expect("committed");
+        (directory, journal)
+    };
+    let broken = |directory: &TempDir| check(directory.path(), Depth::Whole).expect("checked").join("; ");
+    let (directory, mut journal) = written();
+    assert_eq!(broken(&directory), "");
+    while journal.trim(at(4), 2).expect("trimmed") > 0 {}
+    assert_eq!((count(&directory, "audit"), broken(&directory)), (3, String::new()));
+    drop(journal);
+    // A daemon on a journal whose audit somebody has changed goes on, and its check tells.
+    raw(&directory).execute("update audit set who = 'uid:7' where number = 5", []).expect("changed");
+    open(&directory);
+    assert_ne!(broken(&directory), "");
+
+    for (sql, number, words) in [
+        ("update audit set detail = 'another' where number = 2", 2, "is not as it was written"),
+        ("update audit set at = 7 where number = 4", 4, "is not as it was written"),
+        ("update audit set answer = 'failed' where number = 5", 5, "is not as it was written"),
+        ("update audit set before = null, after = 'ab' where number = 5", 5, "is not as it was written"),
+        ("update audit set request = 'l' where number = 3", 3, "is not as it was written"),
+        ("update audit set chain = null where number = 4", 4, "has lost its digest"),
+        ("update audit set chain = zeroblob(32) where number = 4", 4, "is not as it was written"),
+        ("delete from audit where number = 4", 5, "does not follow the one before it"),
+    ] {
+        let (directory, journal) = written();
+        drop(journal);
+        assert_eq!(raw(&directory).execute(sql, []), Ok(1), "{sql}");
+        let told = broken(&directory);
+        assert!(told.contains(&format!("record {number} of the audit {words}")), "{sql}: {told}");
+    }
+}
+
+/// A clock that was far ahead for a moment keeps nothing for ever.
+#[test]
+fn what_a_clock_that_was_ahead_wrote_goes_with_what_is_around_it() {
+    let directory = state_directory();
+    let mut journal = open(&directory);
+    for now in [10, 9_000_000, 20, 30, 500] {
+        journal.commit(&[Change::Audit(audit(now))]).expect("committed");
+    }
+    assert_eq!(journal.trim(at(30), 100).expect("trimmed"), 3);
+    assert_eq!(check(directory.path(), Depth::Whole).expect("checked"), Vec::<String>::new());
 }
 
 fn state_directory() -> TempDir {

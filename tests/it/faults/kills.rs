@@ -184,7 +184,11 @@ async fn killed_at_any_moment_nothing_that_was_made_is_lost_and_nothing_half_mad
     let mut took: BTreeMap<Doing, Duration> = BTreeMap::new();
     let mut met: BTreeMap<Doing, u64> = BTreeMap::new();
     let mut kept = Kept::new();
-    for number in 1..=kills {
+    let (mut at_work, mut number) = (0, 0);
+    // On a machine whose speed changes a process may be over before its moment comes: then others are killed,
+    // three times as many at most.
+    while number < kills || at_work * 3 <= kills && number < kills * 3 {
+        number += 1;
         let context = format!("kill {number} of SNAPKEEP_SEED={seed}");
         if number.is_multiple_of(NEW_EVERY) {
             std::mem::replace(&mut kept, Kept::new()).end(number, &context).await;
@@ -236,6 +240,7 @@ async fn killed_at_any_moment_nothing_that_was_made_is_lost_and_nothing_half_mad
             *took = lived.min(*took);
         }
         *met.entry(doing).or_default() += u64::from(!over);
+        at_work += u64::from(!over);
         let context = format!("{context}, {doing:?} {text} after {lived:?}");
         kept.look(doing, &text, number, &context).await;
         if doing == Doing::Beginning && kept.snapshots.is_empty() {
@@ -247,9 +252,8 @@ async fn killed_at_any_moment_nothing_that_was_made_is_lost_and_nothing_half_mad
             kept.read(&context).await;
         }
     }
-    kept.end(kills + 1, &format!("after all of SNAPKEEP_SEED={seed}")).await;
-    let at_work: u64 = met.values().sum();
-    tell(&format!("{kills} kills of a driver process, {at_work} of them at work: {met:?}; each took {took:?}"));
+    kept.end(number + 1, &format!("after all of SNAPKEEP_SEED={seed}")).await;
+    tell(&format!("{number} kills of a driver process, {at_work} of them at work: {met:?}; each took {took:?}"));
     assert!(at_work * 3 > kills, "too few were at work: {met:?}, {took:?}");
 }
 
