@@ -140,7 +140,7 @@ impl Journal {
     /// left, and with [`ErrorKind::Taken`] when a trigger has run before.
     pub fn commit(&mut self, changes: &[Change]) -> Result<(), JournalError> {
         if changes.len() >= CHANGES_MANY {
-            open::cache_large(&self.connection)?;
+            open::room_large(&self.connection)?;
         }
         self.whole(|connection| sqlite::apply(connection, changes))
     }
@@ -234,7 +234,7 @@ impl Journal {
         // writing into a file is cheaper than growing it.
         self.end_look()?;
         self.connection.query_row("pragma wal_checkpoint(passive)", [], |_| Ok(()))?;
-        open::cache_usual(&self.connection)
+        open::room_usual(&self.connection)
     }
 
     /// Gives the reserve back to the disk, so that runs under way can still settle, and tells

@@ -37,10 +37,13 @@ const CACHE_LARGE_KIB: i64 = 4 << 10;
 const BUSY_MAX_MS: u32 = 5_000;
 /// The log is cut to this after it was larger.
 const LOG_BYTES_MAX: i64 = 16 << 20;
-/// Pages in the log before it is written back: as many as the log keeps when it is cut. Mostly a quiet
-/// moment comes first; a thousand beginnings and all that follows from them take a thousand pages and more,
-/// and none of them should wait for the file itself.
-const CHECKPOINT_PAGES: i64 = 3_500;
+/// Pages in the log before it is written back. A log that is written over again costs a commit half of what one
+/// costs that grows, so it is to be short.
+const CHECKPOINT_PAGES: i64 = 1_000;
+/// The same until the next quiet moment, once a commit has been large: as many as the log keeps when it is
+/// cut. A thousand beginnings and all that follows from them take a thousand pages and more, and none of them
+/// should wait for the file itself.
+const CHECKPOINT_LARGE_PAGES: i64 = 3_500;
 /// More than there are statements, so that none is prepared twice.
 const STATEMENTS_MAX: usize = 128;
 
@@ -134,9 +137,7 @@ pub(super) fn writer(directory: &Path, lock: &Lock, migrations: &[Migration]) ->
     for (name, value) in [("journal_mode", "wal"), ("synchronous", "full")] {
         connection.pragma_update(None, name, value).map_err(JournalError::from)?;
     }
-    for (name, value) in [("journal_size_limit", LOG_BYTES_MAX), ("wal_autocheckpoint", CHECKPOINT_PAGES)] {
-        connection.pragma_update(None, name, value).map_err(JournalError::from)?;
-    }
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX).map_err(JournalError::from)?;
     if schema > 0 && schema < migrate::known(migrations) {
         check::refuse_damaged(&connection, check::Depth::Whole)?;
         backup::before_migration(&connection, directory, schema)?;
@@ -181,16 +182,18 @@ fn settle_in(connection: &Connection) -> Result<(), JournalError> {
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "temp_store", "memory")?;
-    cache_usual(connection)
+    room_usual(connection)
 }
 
-/// Keeps few pages in memory, and gives back what there is beyond them.
-pub(super) fn cache_usual(connection: &Connection) -> Result<(), JournalError> {
+/// Keeps few pages in memory and in the log, and gives back the memory beyond them.
+pub(super) fn room_usual(connection: &Connection) -> Result<(), JournalError> {
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     Ok(connection.pragma_update(None, "cache_size", -CACHE_KIB)?)
 }
 
-/// Lets the pages of a large commit stay in memory until [`cache_usual`].
-pub(super) fn cache_large(connection: &Connection) -> Result<(), JournalError> {
+/// Lets the pages of a large commit stay in memory, and in the log, until [`room_usual`].
+pub(super) fn room_large(connection: &Connection) -> Result<(), JournalError> {
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_LARGE_PAGES)?;
     Ok(connection.pragma_update(None, "cache_size", -CACHE_LARGE_KIB)?)
 }
 

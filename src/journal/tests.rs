@@ -30,7 +30,7 @@ fn the_settings_are_those_that_durability_rests_on() {
         ("cell_size_check", "1"),
         ("temp_store", "2"),
         ("journal_size_limit", "16777216"),
-        ("wal_autocheckpoint", "3500"),
+        ("wal_autocheckpoint", "1000"),
         ("application_id", "1397641291"),
     ] {
         assert_eq!(setting(name), value, "{name}");
