@@ -24,6 +24,7 @@ use crate::watch::Waker;
 
 /// More than that wait for their turn only where something is wrong. Each keeps a body in memory.
 const WAITING_MAX: usize = 64;
+const CHANGED_MEANWHILE: &str = "something else changed at the same time; try again";
 
 /// Changes policies for callers.
 #[derive(Clone, Debug)]
@@ -174,10 +175,19 @@ impl Editing {
         former: Option<Vec<u8>>,
         text: &str,
     ) -> Result<(), String> {
-        let (path, bytes) = (file.to_path_buf(), text.as_bytes().to_vec());
-        waiting(move || place::write(&path, &bytes, Placing::Over))
-            .await?
-            .map_err(|error| format!("failed to write {}: {error}", file.display()))?;
+        let (path, bytes, seen) = (file.to_path_buf(), text.as_bytes().to_vec(), former.clone());
+        let written = waiting(move || {
+            // What somebody saved since it was looked at is theirs.
+            if read(&path).ok() != Some(seen) {
+                return Ok(false);
+            }
+            place::write(&path, &bytes, Placing::Over).map(|()| true)
+        });
+        match written.await? {
+            Ok(true) => {}
+            Ok(false) => return Err(CHANGED_MEANWHILE.to_string()),
+            Err(error) => return Err(format!("failed to write {}: {error}", file.display())),
+        }
         self.read_again().await?;
         let bearings = self.bearings().await.map_err(|error| format!("{error:?}"))?;
         let in_force = bearings.roster.policies.get(policy);
@@ -192,7 +202,7 @@ impl Editing {
         }
         self.read_again().await?;
         Err(match problems.as_slice() {
-            [] => "something else changed at the same time; try again".to_string(),
+            [] => CHANGED_MEANWHILE.to_string(),
             problems => problems.join("; "),
         })
     }

@@ -22,7 +22,9 @@ pub fn write(file: &Path, text: &[u8], placing: Placing) -> io::Result<()> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let part = folder.join(format!(".{name}.{}.part", std::process::id()));
     let written = (|| {
-        let mut whole = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&part)?;
+        // What a process before this one left, or somebody else put there.
+        remove_one(&part)?;
+        let mut whole = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&part)?;
         // Whatever the mask of whoever writes it.
         whole.set_permissions(Permissions::from_mode(0o644))?;
         whole.write_all(text)?;
@@ -43,12 +45,17 @@ pub fn write(file: &Path, text: &[u8], placing: Placing) -> io::Result<()> {
 
 /// Removes a file. Afterwards it is not there, or nothing was changed.
 pub fn remove(file: &Path) -> io::Result<()> {
+    if remove_one(file)? {
+        settle(folder_of(file));
+    }
+    Ok(())
+}
+
+/// Returns whether it was there.
+fn remove_one(file: &Path) -> io::Result<bool> {
     match fs::remove_file(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Ok(()) => {
-            settle(folder_of(file));
-            Ok(())
-        }
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
 }

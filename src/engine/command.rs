@@ -1,10 +1,11 @@
 //! What people ask of the engine. The answer goes out once what was asked is in the journal.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::journal::JournalError;
-use crate::journal::change::{Audit, Change};
+use crate::journal::change::{Audit, Change, RunRecord};
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
 use crate::lifecycle::plan::Sight;
@@ -16,6 +17,28 @@ use super::Engine;
 use super::event::{Bearings, Command, Done, Proposed, Refusal, Site, Survey, What};
 use super::gate::Gate;
 use super::tracked::{self, Tracked, Work};
+
+/// A run that was begun under a caller's key.
+pub(super) struct BegunRun {
+    policy: Arc<str>,
+    kind: Kind,
+    /// Its identity.
+    pub run_id: Box<str>,
+    snapshot: Option<Box<str>>,
+}
+
+impl BegunRun {
+    pub fn done(self) -> Done {
+        Done::Run { run_id: self.run_id, snapshot: self.snapshot }
+    }
+}
+
+/// What was asked under a key before is too long ago to be compared, and is another.
+pub(super) fn another_request() -> Refusal {
+    Refusal::Conflict(
+        "another run was begun under this Idempotency-Key; every request needs one of its own".to_string(),
+    )
+}
 
 impl Engine {
     pub(super) fn command(&mut self, command: Command, now: Moment) -> Result<(), JournalError> {
@@ -36,7 +59,8 @@ impl Engine {
             }
             What::Refused { subject, answer } => Ok(self.write_refusal(&who, &subject, &answer, now)),
             What::Run { policy, kind } => match self.run_of_request(&who)? {
-                Some(done) => Ok(done),
+                Some(begun) if begun.kind == kind && *begun.policy == *policy => Ok(begun.done()),
+                Some(_) => Err(another_request()),
                 None => self.run_now(&who, &policy, kind, now),
             },
             What::Survey { policy } => self.survey(&policy, now),
@@ -78,19 +102,20 @@ impl Engine {
     }
 
     /// Returns the run that was begun under the key at hand, in this turn or before (S28).
-    pub(super) fn run_of_request(&mut self, who: &str) -> Result<Option<Done>, JournalError> {
+    pub(super) fn run_of_request(&mut self, who: &str) -> Result<Option<BegunRun>, JournalError> {
         let Some(key) = self.run_key(who) else { return Ok(None) };
         let begun = self.changes.iter().find_map(|change| match change {
-            Change::Begin(begun) if begun.request_key.as_ref() == Some(&key) => {
-                Some(Done::Run { run_id: (*begun.run_id).into(), snapshot: begun.snapshot.clone() })
-            }
+            Change::Begin(begun) if begun.request_key.as_ref() == Some(&key) => Some(begun),
             _ => None,
         });
-        if begun.is_some() {
-            return Ok(begun);
+        if let Some(begun) = begun {
+            let known = self.uids.get(&begun.policy_uid).and_then(|index| self.policies.get(index));
+            let policy = known.map_or_else(|| begun.policy_uid.clone(), |tracked| tracked.name.clone());
+            let (run_id, snapshot) = ((*begun.run_id).into(), begun.snapshot.clone());
+            return Ok(Some(BegunRun { policy, kind: begun.kind, run_id, snapshot }));
         }
         let run = self.journal.run_of_request(&key)?;
-        Ok(run.map(|run| Done::Run { run_id: run.run_id, snapshot: run.snapshot }))
+        Ok(run.map(|RunRecord { policy, kind, run_id, snapshot, .. }| BegunRun { policy, kind, run_id, snapshot }))
     }
 
     /// Returns under which key a run of the command at hand is known. Everybody's keys are their own.

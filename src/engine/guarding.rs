@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Engine;
+use super::command::another_request;
 use super::event::{Done, Refusal};
 use super::tracked::{Around, Tracked, Work};
 use crate::journal::change::{Audit, Change, HeldPlan, PlanAnswer};
@@ -217,8 +218,10 @@ impl Engine {
 
     /// Begins a run that deletes what a held plan shows, as far as the policy in force condemns it.
     pub(super) fn approve(&mut self, who: &str, plan: u64, now: Moment) -> Result<Result<Done, Refusal>, JournalError> {
-        if let Some(done) = self.run_of_request(who)? {
-            return Ok(Ok(done));
+        if let Some(begun) = self.run_of_request(who)? {
+            let answer = self.journal.plan(plan).ok().flatten().and_then(|record| record.answer);
+            let is_it = answer.is_some_and(|answer| answer.run_id.as_ref() == Some(&begun.run_id));
+            return Ok(if is_it { Ok(begun.done()) } else { Err(another_request()) });
         }
         let (index, approval) = match self.waiting_plan(plan, now)? {
             Ok(found) => found,

@@ -193,6 +193,12 @@ impl Engine {
         request_key: Option<Box<str>>,
         now: Moment,
     ) -> Option<(Arc<str>, Option<Box<str>>)> {
+        // People may start, stop and start again within one turn, which is one instant.
+        let is_it =
+            |begun: &Begun| begun.policy_uid == tracked.uid && begun.kind == W::KIND && begun.trigger.at == trigger.at;
+        if trigger.cause == Cause::Manual && self.changes.iter().filter_map(Change::begun).any(is_it) {
+            return None;
+        }
         // The mark alone says so, except where it was lowered after the clock went back (S12).
         match self.journal.is_consumed(&tracked.uid, W::KIND, trigger.at) {
             Ok(false) => {}

@@ -16,6 +16,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::engine::event::{Done, Recalled, Reply, RequestKey, What};
+use crate::journal::record::OperationOutcome;
 use crate::lifecycle::hex::hex;
 use crate::lifecycle::role::Role;
 
@@ -239,7 +240,12 @@ async fn again(shared: &Shared, known: Recalled, asked: &RequestKey, way: Way) -
     if known.reply.is_none()
         && let Some(number) = known.operation
     {
-        return replayed(StatusCode::ACCEPTED, &upkeep::numbered(shared, number).await?);
+        let operation = upkeep::numbered(shared, number).await?;
+        if operation.state == OperationOutcome::Interrupted.word() {
+            let why = operation.message.unwrap_or_default();
+            return Err(not_done(&format!("operation {number} was interrupted: {why}")));
+        }
+        return replayed(StatusCode::ACCEPTED, &operation);
     }
     match (known.reply, known.answer.as_deref()) {
         (Some(Reply { status, location, body }), _) => {
@@ -256,12 +262,14 @@ async fn again(shared: &Shared, known: Recalled, asked: &RequestKey, way: Way) -
                 .hint("remove it and make another, under another key"))
         }
         (None, Some("done")) => Ok(json(StatusCode::OK, r#"{"acknowledged":true}"#.into())),
-        (None, Some(answer)) => {
-            Err(ApiError::new(StatusCode::CONFLICT, "not_done", format!("asked before under this key, and {answer}"))
-                .hint("ask again under another key"))
-        }
+        (None, Some(answer)) => Err(not_done(answer)),
         (None, None) => Err(busy()),
     }
+}
+
+fn not_done(answer: &str) -> ApiError {
+    ApiError::new(StatusCode::CONFLICT, "not_done", format!("asked before under this key, and {answer}"))
+        .hint("ask again under another key")
 }
 
 fn replayed(status: StatusCode, body: &impl Serialize) -> Result<Response, ApiError> {

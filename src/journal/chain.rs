@@ -1,8 +1,8 @@
 //! What ties the records of the audit together: each has a digest of itself and of the one before it.
 //!
-//! A record that is changed afterwards, or taken out of the middle, breaks the chain there. The oldest go with
-//! history, so the first that is left has nothing before it to be compared with. What came of a change to a
-//! policy's file is written into its record once it is known, and may be there or not.
+//! A record that is changed afterwards, or taken out of the middle, breaks the chain there. Of the last that went
+//! with history the digest is kept. What came of a change to a policy's file is written into its record once it is
+//! known, and may be there or not.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
@@ -67,14 +67,24 @@ pub(super) fn digest(before: Option<&[u8]>, number: i64, audit: &Audit) -> [u8; 
     hash.finalize().into()
 }
 
+/// Writes down which record goes with history last: the first that is left is judged by it.
+pub(super) fn forget(connection: &Connection, up_to: i64) -> Result<(), JournalError> {
+    let sql = "update instance set audit_gone = ?1,
+        audit_gone_chain = (select chain from audit where number = ?1)";
+    connection.prepare_cached(sql)?.execute(params![up_to])?;
+    Ok(())
+}
+
 /// Returns where the chain is broken, in sentences.
 pub(super) fn breaks(connection: &Connection) -> Result<Vec<String>, JournalError> {
+    let sql = "select audit_unchained, audit_gone, audit_gone_chain from instance";
+    let (unchained, mut former) = connection
+        .query_row(sql, [], |row| Ok((row.get::<_, i64>(0)?, Link { number: row.get(1)?, chain: row.get(2)? })))?;
     let sql = "select number, at, who, what, subject, detail, run_id, before, after, answer, request,
             coalesce(fingerprint, ''), chain
         from audit order by number";
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query(params![])?;
-    let mut former: Option<Link> = None;
     let mut broken = Vec::new();
     while let Some(row) = rows.next()? {
         let chain: Option<Vec<u8>> = row.get(12)?;
@@ -84,26 +94,23 @@ pub(super) fn breaks(connection: &Connection) -> Result<Vec<String>, JournalErro
         };
         let AuditRecord { number, audit } = reader::audit(row)?;
         let audit = Audit { request, ..audit };
-        if let Some(why) = broken_at(former.as_ref(), number, &audit, chain.as_deref()) {
+        if number > unchained
+            && let Some(why) = broken_at(&former, number, &audit, chain.as_deref())
+        {
             broken.push(format!("record {number} of the audit {why}"));
             if broken.len() == BREAKS_MAX {
                 break;
             }
         }
-        former = Some(Link { number, chain });
+        former = Link { number, chain };
     }
     Ok(broken)
 }
 
-fn broken_at(former: Option<&Link>, number: i64, audit: &Audit, chain: Option<&[u8]>) -> Option<&'static str> {
-    // The oldest that is left: what was before it went with history.
-    let former = former?;
-    let Some(chain) = chain else {
-        // Records of before the chain have none, and none of later ones is without.
-        return former.chain.as_ref().map(|_| "has lost its digest");
-    };
+fn broken_at(former: &Link, number: i64, audit: &Audit, chain: Option<&[u8]>) -> Option<&'static str> {
+    let Some(chain) = chain else { return Some("has lost its digest") };
     if former.number + 1 != number {
-        return former.chain.as_ref().map(|_| "does not follow the one before it: some in between are gone");
+        return Some("does not follow the one before it: some in between are gone");
     }
     let before = former.chain.as_deref();
     let is_it = |audit: &Audit| digest(before, number, audit) == *chain;

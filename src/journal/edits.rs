@@ -37,7 +37,7 @@ pub(super) fn recall(connection: &Connection, who: &str, request: &str) -> Resul
     let sql =
         "select coalesce(a.fingerprint, ''), a.answer, r.status, r.location, r.body, a.after, u.run_id, u.snapshot
         from audit a left join replies r on r.number = a.number
-            left join runs u on u.request_key = a.who || ' ' || a.request
+            left join runs u on u.request_key = a.who || ' ' || a.request and u.run_id = a.run_id
         where a.who = ?1 and a.request = ?2";
     let read = |row: &Row<'_>| {
         let reply = match row.get::<_, Option<u16>>(2)? {

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, params};
 
+use super::chain;
 use super::error::JournalError;
 use crate::lifecycle::time::Timestamp;
 
@@ -69,7 +70,7 @@ pub(super) fn trim(connection: &Connection, before: Timestamp, limit: u32) -> Re
 /// a clock that was ahead wrote goes with what was written around it.
 fn forget_audit(connection: &Connection, before: Timestamp, limit: u32) -> Result<u32, JournalError> {
     let sql = "delete from audit where number <= ?1";
-    let oldest = "select a.number, a.at < ?1 or a.at > newest.at
+    let oldest = "select a.number, a.at < ?1 or (a.at > newest.at and newest.at >= ?1)
         from audit a, (select number, at from audit order by number desc limit 1) newest
         where a.number < newest.number order by a.number limit ?2";
     let mut statement = connection.prepare_cached(oldest)?;
@@ -83,7 +84,10 @@ fn forget_audit(connection: &Connection, before: Timestamp, limit: u32) -> Resul
     }
     drop(rows);
     match last {
-        Some(number) => Ok(count(connection.prepare_cached(sql)?.execute(params![number])?)),
+        Some(number) => {
+            chain::forget(connection, number)?;
+            Ok(count(connection.prepare_cached(sql)?.execute(params![number])?))
+        }
         None => Ok(0),
     }
 }

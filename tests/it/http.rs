@@ -18,7 +18,9 @@ use snapkeep::engine::tracked::{Flow, Tracked};
 use snapkeep::engine::view::View;
 use snapkeep::http::{Api, Records, Socket, serve};
 use snapkeep::journal::change::{AuditRecord, PlanRecord, RunRecord, Skip, SkipReason};
-use snapkeep::journal::record::{OperationRecord, PolicyRecord, PolicyVersion};
+use snapkeep::journal::record::{
+    OperationEnd, OperationKind, OperationOutcome, OperationRecord, PolicyRecord, PolicyVersion,
+};
 use snapkeep::journal::{AuditQuery, HistoryQuery, JournalError, OpenError, OperationQuery};
 use snapkeep::lifecycle::creation::Creation;
 use snapkeep::lifecycle::policy::Switch;
@@ -172,8 +174,19 @@ impl Records for NoRecords {
         Ok(Vec::new())
     }
 
-    fn operation(&self, _number: u64) -> Result<Option<OperationRecord>, JournalError> {
-        Ok(None)
+    /// The seventh is at work, the eighth was cut off.
+    fn operation(&self, number: u64) -> Result<Option<OperationRecord>, JournalError> {
+        let message = "the daemon ended before it did".to_string();
+        let end = OperationEnd { at: Timestamp::from_millis(TRIGGER), outcome: OperationOutcome::Interrupted, message };
+        let operation = OperationRecord {
+            number,
+            kind: OperationKind::Maintain,
+            subject: "local".into(),
+            who: "uid:0".into(),
+            began_at: Timestamp::from_millis(TRIGGER),
+            end: (number == 8).then_some(end),
+        };
+        Ok((7..=8).contains(&number).then_some(operation))
     }
 
     fn policies(&self, _names: Option<&[Arc<str>]>) -> Result<Vec<PolicyRecord>, JournalError> {
@@ -503,7 +516,7 @@ fn a_repeat_whose_first_answer_was_not_kept_is_told_what_was_begun() {
             answer: Some("done".into()),
             reply: None,
             run: if *key.key == *"run" { run.clone() } else { None },
-            operation: (*key.key == *"operation").then_some(7),
+            operation: key.key.strip_prefix("operation-").and_then(|number| number.parse().ok()),
         })))),
         What::Refused { .. } => Ok(Done::Acknowledged),
         other => panic!("carried out once more: {other:?}"),
@@ -513,9 +526,12 @@ fn a_repeat_whose_first_answer_was_not_kept_is_told_what_was_begun() {
         daemon.request("POST", "/v1/policies/db/run", &header, b"{\"workflow\":\"creation\"}")
     };
     assert_eq!(ask("run"), (202, json!({"run_id": "r1", "snapshot": "db-1"})));
-    // Of this one the journal of the test knows nothing: it is asked for by its number.
-    let (status, body) = ask("operation");
-    assert_eq!((status, body["code"].as_str()), (404, Some("unknown_operation")), "{body}");
+    let (status, body) = ask("operation-7");
+    assert_eq!((status, &body["operation"], &body["state"]), (202, &json!(7), &json!("running")), "{body}");
+    // What was cut off is not under way, and will never be under this key.
+    let (status, body) = ask("operation-8");
+    assert_eq!((status, body["code"].as_str()), (409, Some("not_done")), "{body}");
+    assert!(body["detail"].as_str().is_some_and(|detail| detail.contains("operation 8 was interrupted")), "{body}");
     assert_eq!(ask("other"), (200, json!({"acknowledged": true})));
 }
 

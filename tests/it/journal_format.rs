@@ -674,7 +674,7 @@ fn rows_that_contradict_themselves_are_refused() {
     let plan = "insert into plans (run_id, policy_uid, made_at, own, condemned, held, entries) values ('r0', 'u0', 1,";
     for sql in [
         // One instance, with an identity.
-        "insert into instance values (2, 'x', 'y', 1, '', 0, 1)".to_string(),
+        "insert into instance (one, installation, machine, epoch) values (2, 'x', 'y', 1)".to_string(),
         "update instance set installation = ''".to_string(),
         "update instance set epoch = -1".to_string(),
         // Policies: a bool is a bool, a name is somebody's.
@@ -854,6 +854,12 @@ fn a_record_of_the_audit_that_is_changed_or_taken_out_breaks_the_chain() {
     while journal.trim(at(4), 2).expect("trimmed") > 0 {}
     assert_eq!((count(&directory, "audit"), broken(&directory)), (3, String::new()));
     drop(journal);
+    raw(&directory).execute("update audit set subject = 'another' where number = 4", []).expect("changed");
+    assert!(broken(&directory).contains("record 4 of the audit is not as it was written"), "{}", broken(&directory));
+    raw(&directory).execute("update audit set subject = 'u-1' where number = 4", []).expect("changed back");
+    assert_eq!(broken(&directory), "");
+    raw(&directory).execute("update audit set chain = null", []).expect("taken away");
+    assert!(broken(&directory).contains("record 4 of the audit has lost its digest"), "{}", broken(&directory));
     // A daemon on a journal whose audit somebody has changed goes on, and its check tells.
     raw(&directory).execute("update audit set who = 'uid:7' where number = 5", []).expect("changed");
     open(&directory);
@@ -861,6 +867,8 @@ fn a_record_of_the_audit_that_is_changed_or_taken_out_breaks_the_chain() {
 
     for (sql, number, words) in [
         ("update audit set detail = 'another' where number = 2", 2, "is not as it was written"),
+        ("update audit set detail = 'another' where number = 1", 1, "is not as it was written"),
+        ("delete from audit where number = 1", 2, "does not follow the one before it"),
         ("update audit set at = 7 where number = 4", 4, "is not as it was written"),
         ("update audit set answer = 'failed' where number = 5", 5, "is not as it was written"),
         ("update audit set before = null, after = 'ab' where number = 5", 5, "is not as it was written"),
@@ -886,6 +894,22 @@ fn what_a_clock_that_was_ahead_wrote_goes_with_what_is_around_it() {
         journal.commit(&[Change::Audit(audit(now))]).expect("committed");
     }
     assert_eq!(journal.trim(at(30), 100).expect("trimmed"), 3);
+    assert_eq!(check(directory.path(), Depth::Whole).expect("checked"), Vec::<String>::new());
+}
+
+/// One that was behind when the newest record was written makes nothing old.
+#[test]
+fn what_a_clock_that_was_behind_wrote_takes_nothing_with_it() {
+    let directory = state_directory();
+    let mut journal = open(&directory);
+    for now in [100, 200, 300, 5] {
+        journal.commit(&[Change::Audit(audit(now))]).expect("committed");
+    }
+    assert_eq!(journal.trim(at(50), 100).expect("trimmed"), 0);
+    // Once it is right again, what is old goes up to there, and the rest when it is old.
+    journal.commit(&[Change::Audit(audit(400))]).expect("committed");
+    assert_eq!(journal.trim(at(150), 100).expect("trimmed"), 1);
+    assert_eq!(journal.trim(at(350), 100).expect("trimmed"), 3);
     assert_eq!(check(directory.path(), Depth::Whole).expect("checked"), Vec::<String>::new());
 }
 

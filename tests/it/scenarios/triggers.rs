@@ -254,15 +254,52 @@ fn one_key_in_one_turn_is_one_run_whatever_policies_it_names() {
         answers.push(answer);
     }
     stage.turn(events);
-    let runs: Vec<Box<str>> = answers
+    let runs: Vec<Result<Box<str>, Refusal>> = answers
         .into_iter()
-        .map(|mut answer| match answer.try_recv().expect("answered").expect("a run") {
-            Done::Run { run_id, .. } => run_id,
+        .map(|mut answer| match answer.try_recv().expect("answered")? {
+            Done::Run { run_id, .. } => Ok(run_id),
             other => panic!("{other:?}"),
         })
         .collect();
-    assert!(runs.iter().all(|run| *run == runs[0]), "{runs:?}");
+    assert!(runs[0].is_ok() && runs[0] == runs[1], "{runs:?}");
+    assert!(matches!(runs[2], Err(Refusal::Conflict(_))), "{runs:?}");
     assert_eq!((stage.runs("db").len(), stage.runs("wiki").len()), (1, 0));
+    // Also when the record of what was asked is gone, and the run is there.
+    stage.obey_all();
+    stage.restart("09:00");
+    let other = stage.run("wiki", Kind::Creation, Some("key"));
+    assert!(matches!(other, Err(Refusal::Conflict(_))), "{other:?}");
+    let other = stage.run("db", Kind::Deletion, Some("key"));
+    assert!(matches!(other, Err(Refusal::Conflict(_))), "{other:?}");
+}
+
+/// One turn is one instant, and a trigger runs once: whatever people do within it ends no daemon.
+#[test]
+fn a_run_that_is_withdrawn_and_asked_for_again_in_one_turn_is_one_run() {
+    use snapkeep::engine::event::{Command, Done, Event};
+    let mut stage = Stage::new("07:00", &[tidying("db", "0 8 * * *", 4)]);
+    keep_days(&mut stage, "db", 6);
+    let policy = || "db".to_string();
+    let whats = [
+        super::run_of("db", Kind::Deletion),
+        What::Stop { policy: policy() },
+        What::Start { policy: policy() },
+        super::run_of("db", Kind::Deletion),
+    ];
+    let mut answers = Vec::new();
+    let events = whats.map(|what| {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        answers.push(answer);
+        Event::Command(Command { who: "uid:0".into(), what, request: None, reply })
+    });
+    stage.turn(events.into());
+    let told: Vec<Result<Done, Refusal>> =
+        answers.into_iter().map(|mut answer| answer.try_recv().expect("answered")).collect();
+    assert!(matches!(told[0], Ok(Done::Run { .. })), "{told:?}");
+    assert!(matches!(told[3], Err(Refusal::Running { .. })), "{told:?}");
+    assert_eq!(stage.runs("db").len(), 1);
+    stage.at("07:01");
+    stage.run("db", Kind::Deletion, None).expect("a later instant is another trigger");
 }
 
 #[test]
