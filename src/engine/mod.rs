@@ -447,15 +447,14 @@ impl Engine {
     }
 
     /// Writes down what was done. Whoever asked for it is told only once this is written, under their key.
-    fn audit(&mut self, audit: Audit) {
-        let Audit { who, what, subject, detail, answer, .. } = &audit;
-        let is_asked = **who != *ENGINE;
-        if is_asked {
+    fn audit(&mut self, mut audit: Audit) {
+        if *audit.who != *ENGINE {
+            let Audit { who, what, subject, detail, .. } = &audit;
             tracing::info!(who, what, subject, "{detail}");
+            audit.answer.get_or_insert_with(|| "done".into());
+            audit.request = self.edits.request.take();
         }
-        let answer = answer.clone().or_else(|| is_asked.then(|| "done".into()));
-        let request = if is_asked { self.edits.request.take() } else { None };
-        self.changes.push(Change::Audit(Audit { answer, request, ..audit }));
+        self.changes.push(Change::Audit(audit));
     }
 
     fn track(&mut self, tracked: Tracked) {

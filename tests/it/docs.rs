@@ -196,7 +196,8 @@ fn path() -> String {
 #[test]
 fn every_command_on_the_page_about_access_does_what_it_says() {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/access.md")).expect("a page");
-    let mut place = Place::bare("ops");
+    let mut place = Place::bare();
+    place.add_channel("ops");
     place.up();
     let blocks = blocks(&page);
     let said: Vec<String> = blocks.iter().flat_map(|block| block.lines()).map(|line| typed(&place, line)).collect();
@@ -212,11 +213,8 @@ fn every_command_on_the_page_about_access_does_what_it_says() {
 #[test]
 fn every_command_on_the_page_about_holds_does_what_it_says() {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/holds.md")).expect("a page");
-    let mut place = Place::new();
-    fs::remove_file(place.path("policies.d/every.toml")).expect("there");
-    fs::create_dir(place.path("wiki")).expect("made");
-    place.write("wiki/page", "words\n");
-    place.write("repositories.d/local.toml", "driver = \"files\"\npath = \"kept\"\n");
+    let mut place = Place::bare();
+    place.add_wiki("words\n");
     let policy = "[creation.schedule.cron]\nexpression = \"0 0 29 2 *\"\n[snapshot_config]\nrepository = \"local\"\n\
                   paths = [\"wiki\"]\n";
     place.write("policies.d/wiki.toml", policy);

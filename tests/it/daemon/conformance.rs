@@ -47,15 +47,8 @@ fn deleting() -> Value {
 
 /// A daemon without policies.
 fn place() -> Place {
-    let mut place = bare();
-    place.start();
-    place.until("an answer", |_| Some(()));
-    place
-}
-
-fn bare() -> Place {
-    let place = Place::new();
-    fs::remove_file(place.path("policies.d/every.toml")).expect("there");
+    let mut place = Place::bare();
+    place.up();
     place
 }
 
@@ -282,7 +275,7 @@ fn behind_a_gate(place: &Place) -> fs::File {
 
 #[test]
 fn a_creation_on_schedule_is_explained_from_its_trigger_to_its_success() {
-    let mut place = bare();
+    let mut place = Place::bare();
     place.write("store/calm", "");
     let mut gate = behind_a_gate(&place);
     place.start();
@@ -324,10 +317,8 @@ fn a_creation_on_schedule_is_explained_from_its_trigger_to_its_success() {
 /// There the pattern is enough; here the policy has to adopt what it may delete.
 #[test]
 fn of_four_snapshots_of_another_three_go_once_they_are_adopted_and_not_before() {
-    let mut place = bare();
-    fs::create_dir(place.path("wiki")).expect("made");
-    place.write("wiki/page", "words\n");
-    place.write("repositories.d/local.toml", "driver = \"files\"\npath = \"kept\"\n");
+    let mut place = Place::bare();
+    place.add_wiki("words\n");
     let other = "[creation.schedule.cron]\nexpression = \"0 0 29 2 *\"\n[snapshot_config]\nrepository = \"local\"\n\
                  paths = [\"wiki\"]\n";
     place.write("policies.d/external.toml", other);

@@ -43,8 +43,7 @@ fn document(place: &Place, words: &[&str]) -> Value {
 
 #[test]
 fn people_look_ahead_and_try_an_edit_before_it_is_in_force() {
-    let mut place = Place::new();
-    fs::remove_file(place.path("policies.d/every.toml")).expect("there");
+    let mut place = Place::bare();
     place.write("store/calm", "");
     place.write("policies.d/wiki.toml", POLICY);
     place.start();

@@ -45,7 +45,8 @@ fn daily() -> Value {
 
 /// A set-up without policies, and the daemon on it.
 fn place() -> Place {
-    let mut place = Place::bare("ops");
+    let mut place = Place::bare();
+    place.add_channel("ops");
     place.up();
     place
 }

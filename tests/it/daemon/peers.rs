@@ -13,7 +13,8 @@ use crate::support::skips::not_tested;
 /// A set-up with what the specification's stories name, listening on a port of this machine, the daemon on it, and
 /// an admin's token in a file.
 fn listening() -> (Place, String) {
-    let mut place = Place::bare("NC3OpoEBzEoHMX183R3f");
+    let mut place = Place::bare();
+    place.add_channel("NC3OpoEBzEoHMX183R3f");
     let store = fs::read_to_string(place.path("repositories.d/store.toml")).expect("a repository");
     for name in ["s3-repo", "other-repo"] {
         place.write(&format!("repositories.d/{name}.toml"), &store);

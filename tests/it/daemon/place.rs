@@ -128,13 +128,24 @@ impl Place {
         place
     }
 
-    /// A set-up without policies, with a channel of this name.
-    pub fn bare(channel: &str) -> Place {
+    /// A set-up without policies.
+    pub fn bare() -> Place {
         let place = Place::new();
         fs::remove_file(place.path("policies.d/every.toml")).expect("there");
-        fs::create_dir(place.path("channels.d")).expect("a folder");
-        place.write(&format!("channels.d/{channel}.toml"), "[log]\nlevel = \"error\"\n");
         place
+    }
+
+    /// Adds a channel of this name.
+    pub fn add_channel(&self, name: &str) {
+        fs::create_dir(self.path("channels.d")).expect("a folder");
+        self.write(&format!("channels.d/{name}.toml"), "[log]\nlevel = \"error\"\n");
+    }
+
+    /// Adds a directory `wiki` with a page of this text, and a repository `local` for it by the driver `files`.
+    pub fn add_wiki(&self, text: &str) {
+        fs::create_dir(self.path("wiki")).expect("made");
+        self.write("wiki/page", text);
+        self.write("repositories.d/local.toml", "driver = \"files\"\npath = \"kept\"\n");
     }
 
     /// Starts the daemon, and waits until it answers.

@@ -61,11 +61,8 @@ fn make(place: &Place, policy: &str) -> String {
 
 #[test]
 fn people_hold_adopt_and_expire_single_snapshots_through_the_daemon() {
-    let mut place = Place::new();
-    fs::remove_file(place.path("policies.d/every.toml")).expect("there");
-    fs::create_dir(place.path("wiki")).expect("made");
-    place.write("wiki/page", "words of many kinds\n");
-    place.write("repositories.d/local.toml", "driver = \"files\"\npath = \"kept\"\n");
+    let mut place = Place::bare();
+    place.add_wiki("words of many kinds\n");
     for name in ["wiki", "old"] {
         place.write(&format!("policies.d/{name}.toml"), POLICY);
     }

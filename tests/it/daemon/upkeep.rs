@@ -49,11 +49,8 @@ fn pack(place: &Place) -> PathBuf {
 
 #[test]
 fn people_verify_snapshots_and_maintain_repositories_through_the_daemon() {
-    let mut place = Place::new();
-    fs::remove_file(place.path("policies.d/every.toml")).expect("there");
-    fs::create_dir(place.path("wiki")).expect("made");
-    place.write("wiki/page", &"words of many kinds\n".repeat(100));
-    place.write("repositories.d/local.toml", "driver = \"files\"\npath = \"kept\"\n");
+    let mut place = Place::bare();
+    place.add_wiki(&"words of many kinds\n".repeat(100));
     place.write("policies.d/wiki.toml", POLICY);
     place.start();
     place.until("the daemon", |body| body["policies"].as_array().map(|_| ()));
@@ -160,8 +157,7 @@ esac
 
 #[test]
 fn a_daemon_that_stops_ends_a_maintenance_under_way() {
-    let mut place = Place::new();
-    fs::remove_file(place.path("policies.d/every.toml")).expect("there");
+    let mut place = Place::bare();
     place.write("driver.sh", STUCK);
     let repository = format!(
         "driver = \"exec\"\nabilities = [\"maintain\"]\ncommand = [\"{}\"]\n",
