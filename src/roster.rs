@@ -21,9 +21,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::config::Digest;
-use crate::config::channel::{ChannelSettings, LogLevel};
 use crate::config::settings::Settings;
 use crate::drivers::Driver;
+use crate::lifecycle::channel;
 use crate::lifecycle::policy::{Policy, Revision};
 use crate::lifecycle::schedule::Calendars;
 use crate::notify;
@@ -170,28 +170,13 @@ pub struct Channel {
     /// The file's stem.
     pub name: Box<str>,
     /// What it is.
-    pub settings: ChannelSettings,
+    pub settings: channel::Channel,
     /// Whoever takes its messages.
     pub sender: Arc<dyn notify::Channel>,
     /// The version of its text.
     pub revision: Revision,
     /// The file it was read from.
     pub origin: Box<Path>,
-}
-
-impl Channel {
-    /// Returns whoever takes the messages of a channel with these settings: the only list of kinds.
-    fn sender(settings: &ChannelSettings) -> Arc<dyn notify::Channel> {
-        match settings {
-            ChannelSettings::Log { level } => Arc::new(notify::log::Log {
-                level: match level {
-                    LogLevel::Error => notify::log::Level::Error,
-                    LogLevel::Warn => notify::log::Level::Warn,
-                    LogLevel::Info => notify::log::Level::Info,
-                },
-            }),
-        }
-    }
 }
 
 /// What is to be remembered of a file, so that its last good version is there after a restart.

@@ -1,62 +1,168 @@
-//! A channel: where notices go. Exactly one table, named after its kind.
+//! A channel: where notices go. One table named after its kind, and beside it what holds for every kind.
 
-use super::reader::Findings;
-use super::table::Table;
+mod command;
+mod mail;
+mod ping;
+pub mod text;
+mod webhook;
 
-/// One channel, valid by construction.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ChannelSettings {
-    /// Into the daemon's own log.
-    Log {
-        /// How loud.
-        level: LogLevel,
-    },
-}
+use std::path::Path;
 
-/// How loud a notice is in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLevel {
-    /// A person should act.
-    Error,
-    /// A person soon may have to.
-    Warn,
-    /// Something settled or changed.
-    Info,
-}
+use super::reader::{Findings, Located};
+use super::table::{Table, nearest};
+use super::zone;
+use crate::lifecycle::channel::quiet::QuietHours;
+use crate::lifecycle::channel::{Channel, Kind, LogLevel, Rules};
+use crate::lifecycle::notice::Event;
+use crate::lifecycle::zone::Zone;
 
-/// Kinds that are planned: refused with a message of their own, so that nobody waits for mail.
-const NOT_YET: [&str; 3] = ["mail", "webhook", "command"];
+/// The tables a channel may have, one of them.
+const KINDS: [&str; 5] = ["log", "mail", "webhook", "ping", "command"];
 
 /// Returns the channel a text stands for; `None` when something is wrong, which is then among the
-/// findings.
-pub fn read(findings: &mut Findings<'_>) -> Option<ChannelSettings> {
+/// findings. Relative paths begin at `base`.
+pub fn read(findings: &mut Findings<'_>, base: &Path) -> Option<Channel> {
     let parsed = findings.parse();
     if findings.has_errors() {
         return None;
     }
     let mut root = Table::root(&parsed);
-    let mut channel = None;
-    if let Some(mut log) = root.table(findings, "log") {
-        let levels = [("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info)];
-        let level = log.word(findings, "level", &levels);
-        channel = Some(ChannelSettings::Log { level: level.map_or(LogLevel::Warn, |level| level.value) });
-        log.finish(findings, &[]);
-    }
-    let keys = root.keys();
-    for kind in NOT_YET {
-        if let Some(at) = root.key_at(kind) {
+    let rules = rules(findings, &mut root);
+    let mut kind = None;
+    let mut given = Vec::new();
+    for (key, at) in root.keys() {
+        let Some(word) = KINDS.into_iter().find(|word| *word == key) else { continue };
+        if let Some(first) = given.first() {
             findings
-                .error(at, format!("this version cannot deliver by {kind}"))
-                .hint("write [log]; notices then stand in the daemon's log");
+                .error(at, format!("channel is [{first}] already"))
+                .hint("a channel has one kind: put the other into a file of its own");
+            root.allow(word);
+            continue;
+        }
+        given.push(word);
+        let Some(table) = root.table(findings, word) else { continue };
+        kind = match word {
+            "mail" => mail::read(findings, table, base).map(|mail| Kind::Mail(Box::new(mail))),
+            "webhook" => webhook::read(findings, table, base).map(|webhook| Kind::Webhook(Box::new(webhook))),
+            "ping" => ping::read(findings, table, base).map(|ping| Kind::Ping(Box::new(ping))),
+            "command" => command::read(findings, table, base).map(|command| Kind::Command(Box::new(command))),
+            _ => Some(log(findings, table)),
+        };
+    }
+    KINDS.into_iter().for_each(|word| root.allow(word));
+    if given.is_empty() {
+        let unknown = root.keys().into_iter().find(|(key, _)| !COMMON.contains(key));
+        match unknown {
+            Some((key, at)) => {
+                let hint = nearest(key, &KINDS).map_or_else(
+                    || format!("there are: {}", KINDS.map(|kind| format!("[{kind}]")).join(", ")),
+                    |near| format!("did you mean [{near}]?"),
+                );
+                findings.error(at, format!("unknown kind of channel `{key}`")).hint(hint);
+            }
+            None => {
+                findings.missing("channel has no kind").hint("write [log] and level = \"warn\" in it");
+            }
+        }
+        return None;
+    }
+    root.finish(findings, &[]);
+    if findings.has_errors() { None } else { kind.map(|kind| Channel { kind, rules }) }
+}
+
+/// What holds for every kind.
+const COMMON: [&str; 3] = ["give_up_after", "repeat_after", "quiet_hours"];
+
+fn log(findings: &mut Findings<'_>, mut table: Table<'_, '_>) -> Kind {
+    let levels = [("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info)];
+    let level = table.word(findings, "level", &levels);
+    table.finish(findings, &[]);
+    Kind::Log(level.map_or(LogLevel::Warn, |level| level.value))
+}
+
+fn rules(findings: &mut Findings<'_>, root: &mut Table<'_, '_>) -> Rules {
+    let mut rules = Rules::default();
+    if let Some(span) = root.span(findings, "give_up_after") {
+        rules.give_up_after = span.value;
+    }
+    rules.repeat_after = root.span(findings, "repeat_after").map(|span| span.value);
+    if let Some(table) = root.table(findings, "quiet_hours") {
+        rules.quiet = quiet_hours(findings, table);
+    }
+    rules
+}
+
+fn quiet_hours(findings: &mut Findings<'_>, mut table: Table<'_, '_>) -> Option<QuietHours> {
+    let (from, until) = (minute(findings, &mut table, "from"), minute(findings, &mut table, "until"));
+    let zone = match table.string(findings, "timezone") {
+        None => Zone::utc(),
+        Some(name) => match zone::load(&name.value) {
+            Ok(zone) => zone,
+            Err(error) => {
+                findings.error(name.at, error.message).hint_if(error.hint);
+                Zone::utc()
+            }
+        },
+    };
+    let except = table.strings(findings, "except").unwrap_or_default();
+    let except = except.into_iter().filter_map(|word| event(findings, &word)).collect();
+    let at = table.at.clone();
+    table.finish(findings, &[]);
+    let (from, until) = (from?, until?);
+    if from == until {
+        findings.error(at, "quiet hours end when they begin").hint("give them another end, or leave them out");
+        return None;
+    }
+    Some(QuietHours { from, until, zone, except })
+}
+
+fn event(findings: &mut Findings<'_>, word: &Located<String>) -> Option<Event> {
+    let known: Vec<&str> = Event::CONDITIONS.iter().map(|event| event.word()).collect();
+    let event = Event::CONDITIONS.into_iter().find(|event| event.word() == word.value);
+    if event.is_none() {
+        let hint = nearest(&word.value, &known)
+            .map_or_else(|| format!("there are: {}", known.join(", ")), |near| format!("did you mean \"{near}\"?"));
+        findings.error(word.at.clone(), format!("unknown condition `{}`", word.value)).hint(hint);
+    }
+    event
+}
+
+/// Reads a time of day as its minute.
+fn minute(findings: &mut Findings<'_>, table: &mut Table<'_, '_>, key: &'static str) -> Option<u16> {
+    let Some(written) = table.string(findings, key) else {
+        if !table.has(key) {
+            findings
+                .error(table.at.clone(), format!("quiet_hours has no {key}"))
+                .hint(format!("write {key} = \"22:00\""));
+        }
+        return None;
+    };
+    let minute = minute_of(&written.value);
+    if minute.is_none() {
+        findings.error(written.at, format!("{key} is no time of day")).hint("write hours and minutes, as in \"22:00\"");
+    }
+    minute
+}
+
+fn minute_of(written: &str) -> Option<u16> {
+    let (hours, minutes) = written.split_once(':')?;
+    let number = |text: &str, max: u16| {
+        let is_two_digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u16>().ok().filter(|number| is_two_digits && *number <= max)
+    };
+    Some(number(hours, 23)? * 60 + number(minutes, 59)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_day_has_two_digits_twice() {
+        assert_eq!(minute_of("00:00"), Some(0));
+        assert_eq!(minute_of("23:59"), Some(1_439));
+        for none in ["24:00", "7:00", "07:60", "0700", "+7:00", "07:00:00", ""] {
+            assert_eq!(minute_of(none), None, "{none}");
         }
     }
-    for (key, at) in &keys {
-        if *key != "log" && !NOT_YET.contains(key) {
-            findings.error(at.clone(), format!("unknown kind of channel `{key}`")).hint("the kind that works is [log]");
-        }
-    }
-    if keys.is_empty() {
-        findings.missing("channel has no kind").hint("write [log] and level = \"warn\" in it");
-    }
-    if findings.has_errors() { None } else { channel }
 }

@@ -56,6 +56,11 @@ impl<'a, 't> Table<'a, 't> {
         self.table.contains_key(key)
     }
 
+    /// Whether the key holds a text.
+    pub fn is_text(&self, key: &str) -> bool {
+        matches!(self.table.get(key).map(|value| value.get_ref()), Some(DeValue::String(_)))
+    }
+
     /// Returns the place of a key that is there.
     pub fn key_at(&self, key: &str) -> Option<Range<usize>> {
         self.table.get_key_value(key).map(|(key, _)| key.span())

@@ -22,6 +22,7 @@ use crate::lifecycle::role::Role;
 use crate::lifecycle::snapshot::Snapshot;
 use crate::lifecycle::time::{Moment, Timestamp};
 use crate::lifecycle::workflow::{Answer, Kind, Request};
+use crate::notify::Trouble;
 use crate::roster::{self, Channel, Entry, Repository, Roster};
 
 /// Something happened.
@@ -48,7 +49,7 @@ pub enum Event {
         /// Which notice.
         key: Box<str>,
         /// What was said, if it did not.
-        result: Result<(), String>,
+        result: Result<String, Trouble>,
     },
     /// Somebody wants something.
     Command(Command),

@@ -6,6 +6,7 @@ use crate::journal::JournalError;
 use crate::journal::change::{Change, Delivered, Delivery};
 use crate::lifecycle::retry;
 use crate::lifecycle::time::Moment;
+use crate::notify::Trouble;
 
 /// After so many notices at once the rest wait for the next turn: a channel is slower than a turn.
 const NOTICES_A_TURN: u32 = 64;
@@ -48,11 +49,11 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn delivered(&mut self, key: Box<str>, result: Result<(), String>, now: Moment) {
+    pub(super) fn delivered(&mut self, key: Box<str>, result: Result<String, Trouble>, now: Moment) {
         let tries = self.tries.remove(&key).unwrap_or(1);
         let result = match result {
-            Ok(()) => Delivered::Done,
-            Err(trouble) => {
+            Ok(_) => Delivered::Done,
+            Err(Trouble { why: trouble, .. }) => {
                 let at = now.wall.plus(retry::delay_ms(&key, tries, None));
                 self.notice_due = Some(self.notice_due.map_or(at, |due| due.min(at)));
                 Delivered::Again { at, trouble }

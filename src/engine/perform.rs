@@ -10,10 +10,11 @@ use tokio::task::AbortHandle;
 
 use crate::drivers::{Call, Created, Found, ProgressSink};
 use crate::journal::change::Notice;
+use crate::lifecycle::notice::{self, Facts};
 use crate::lifecycle::retention::Owner;
 use crate::lifecycle::snapshot::{Listing, Presence, Status, label};
 use crate::lifecycle::workflow::{Answer, Fault, Request};
-use crate::notify::Message;
+use crate::notify::{self, Conversation, Message, Trouble};
 use crate::roster::Channel;
 
 use super::event::{Ask, Errands, Event, Job, JobId, Survey};
@@ -23,6 +24,8 @@ use super::event::{Ask, Errands, Event, Job, JobId, Survey};
 const GRACE_MS: u64 = 5_000;
 /// Looking at a repository for a person ends within this.
 pub const SURVEY_MAX_MS: u64 = 300_000;
+/// Telling a channel ends within this: less than after which a notice is due again whose sender does not report.
+pub const DELIVERY_MAX: std::time::Duration = std::time::Duration::from_secs(110);
 
 /// Begins and ends jobs on a runtime; answers go to the engine's inbox.
 #[derive(Debug)]
@@ -30,12 +33,14 @@ pub struct Performer {
     runtime: Handle,
     inbox: SyncSender<Event>,
     running: BTreeMap<JobId, AbortHandle>,
+    /// The name of this machine.
+    host: Box<str>,
 }
 
 impl Performer {
     /// Returns a performer that answers into `inbox`.
     pub fn new(runtime: Handle, inbox: SyncSender<Event>) -> Performer {
-        Performer { runtime, inbox, running: BTreeMap::new() }
+        Performer { runtime, inbox, running: BTreeMap::new(), host: notify::host() }
     }
 
     /// Carries out what a turn wants done.
@@ -78,23 +83,44 @@ impl Performer {
 
     fn deliver(&mut self, notice: Notice, channel: Option<Arc<Channel>>) {
         let inbox = self.inbox.clone();
+        let host = self.host.clone();
         self.runtime.spawn(async move {
             let key = notice.key.clone();
             let result = match channel {
-                Some(channel) => {
-                    let message = Message {
-                        key: notice.key,
-                        policy: (*notice.policy).into(),
-                        event: notice.event,
-                        subject: notice.subject,
-                        body: notice.body,
-                    };
-                    channel.sender.deliver(&message).await
-                }
-                None => Err(format!("there is no channel `{}`", notice.channel)),
+                Some(channel) => tell(&channel, &message(notice, host), &mut Conversation::default()).await,
+                None => Err(Trouble::changed(format!("there is no channel `{}`", notice.channel))),
             };
             send(&inbox, Event::Delivered { key, result });
         });
+    }
+}
+
+fn message(notice: Notice, host: Box<str>) -> Message {
+    Message {
+        key: notice.key,
+        installation: "".into(),
+        host,
+        policy: Some((*notice.policy).into()),
+        run_id: notice.run_id,
+        event: notice::Event::of(&notice.event).unwrap_or(notice::Event::Problem),
+        subject: notice.subject,
+        facts: Facts { what: notice.body, ..Facts::default() },
+        at: notice.at,
+        count: 1,
+        latest_at: notice.at,
+        attempt: 1,
+        sent_at: notice.at,
+    }
+}
+
+/// Tells a channel, within a limit, and lets no secret out.
+pub async fn tell(channel: &Channel, message: &Message, conversation: &mut Conversation) -> Result<String, Trouble> {
+    let told = tokio::time::timeout(DELIVERY_MAX, channel.sender.deliver(message, conversation)).await;
+    let told =
+        told.unwrap_or_else(|_| Err(Trouble::later(format!("not delivered within {} s", DELIVERY_MAX.as_secs()))));
+    match told {
+        Ok(answer) => Ok(conversation.blanked(&answer)),
+        Err(Trouble { why, again }) => Err(Trouble { why: conversation.blanked(&why), again }),
     }
 }
 

@@ -4,6 +4,7 @@
 //! should happen goes out as a value. Nothing here can fail for want of the outside.
 
 pub mod age_lock;
+pub mod channel;
 pub mod creation;
 pub mod cron;
 pub mod date_format;

@@ -1,36 +1,25 @@
 //! The channel that needs nothing: the daemon's own log.
 
-use std::future::Future;
-use std::pin::Pin;
-
-use super::{Channel, Message};
-
-/// How loud a notice is in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// Something settled.
-    Info,
-    /// Somebody may have to act.
-    Warn,
-    /// Somebody should act.
-    Error,
-}
+use super::{Channel, Conversation, Delivery, Message};
+use crate::lifecycle::channel::LogLevel;
 
 /// Writes notices into the daemon's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
     /// How loud.
-    pub level: Level,
+    pub level: LogLevel,
 }
 
 impl Channel for Log {
-    fn deliver<'a>(&'a self, message: &'a Message) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
-        let Message { key, policy, event, subject, body } = message;
+    fn deliver<'a>(&'a self, message: &'a Message, conversation: &'a mut Conversation) -> Delivery<'a> {
+        let Message { key, policy, event, subject, .. } = message;
+        let (policy, event, body) = (policy.as_deref(), event.word(), message.text());
         match self.level {
-            Level::Info => tracing::info!(target: "notice", %key, %policy, %event, subject, body),
-            Level::Warn => tracing::warn!(target: "notice", %key, %policy, %event, subject, body),
-            Level::Error => tracing::error!(target: "notice", %key, %policy, %event, subject, body),
+            LogLevel::Info => tracing::info!(target: "notice", %key, policy, event, subject, body),
+            LogLevel::Warn => tracing::warn!(target: "notice", %key, policy, event, subject, body),
+            LogLevel::Error => tracing::error!(target: "notice", %key, policy, event, subject, body),
         }
-        Box::pin(std::future::ready(Ok(())))
+        conversation.note("written into the daemon's log");
+        Box::pin(std::future::ready(Ok("logged".into())))
     }
 }

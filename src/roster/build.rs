@@ -19,6 +19,7 @@ use crate::config::{Digest, FileKind, channel, zone};
 use crate::drivers::registry::{self, SettingProblem};
 use crate::lifecycle::policy::{Policy, Revision};
 use crate::lifecycle::schedule::Calendars;
+use crate::notify;
 
 /// What was made before in this load, so that equal things are one thing in memory.
 #[derive(Debug)]
@@ -180,8 +181,8 @@ pub(super) fn repository(name: &str, origin: &Path, text: &str, program: &Path) 
 
 pub(super) fn channel(name: &str, origin: &Path, text: &str) -> (Option<Channel>, Vec<Problem>) {
     let mut findings = Findings::new(origin, text);
-    let channel = channel::read(&mut findings).map(|settings| Channel {
-        sender: Channel::sender(&settings),
+    let channel = channel::read(&mut findings, base(origin)).map(|settings| Channel {
+        sender: notify::open(&settings.kind),
         name: name.into(),
         settings,
         revision: Revision(Digest::of(text).to_string().into()),

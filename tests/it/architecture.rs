@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["lifecycle"]),
     ("journal", &["lifecycle"]),
     ("drivers", &["lifecycle"]),
-    ("notify", &["lifecycle"]),
+    ("notify", &["lifecycle", "tls"]),
     ("roster", &["config", "drivers", "lifecycle", "notify"]),
     ("engine", &["clock", "drivers", "journal", "lifecycle", "notify", "roster"]),
     ("housekeeping", &["engine"]),

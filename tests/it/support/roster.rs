@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use snapkeep::config::channel::{ChannelSettings, LogLevel};
 use snapkeep::config::settings::{Defaults, Settings};
 use snapkeep::drivers::{Abilities, Call, Created, Driver, Found, Order, Reply};
+use snapkeep::lifecycle::channel::{self, LogLevel, Rules};
 use snapkeep::lifecycle::date_format::DateFormat;
 use snapkeep::lifecycle::plan::Target;
 use snapkeep::lifecycle::policy::{
@@ -17,7 +17,7 @@ use snapkeep::lifecycle::snapshot::{Listing, SnapshotName};
 use snapkeep::lifecycle::time::Span;
 use snapkeep::lifecycle::workflow::Fault;
 use snapkeep::lifecycle::zone::Zone;
-use snapkeep::notify::log::{Level, Log};
+use snapkeep::notify::log::Log;
 use snapkeep::roster::{Channel, Entry, Repository, Roster};
 
 /// What a policy says, in the few words a test needs.
@@ -204,8 +204,8 @@ fn repository(name: &str, effects_max: usize) -> Repository {
 fn channel(name: &str) -> Channel {
     Channel {
         name: name.into(),
-        settings: ChannelSettings::Log { level: LogLevel::Warn },
-        sender: Arc::new(Log { level: Level::Warn }),
+        settings: channel::Channel { kind: channel::Kind::Log(LogLevel::Warn), rules: Rules::default() },
+        sender: Arc::new(Log { level: LogLevel::Warn }),
         revision: Revision("".into()),
         origin: Path::new("").into(),
     }

@@ -18,6 +18,7 @@ use snapkeep::journal::{HistoryQuery, Journal, JournalError, Reader};
 use snapkeep::lifecycle::snapshot::{Listing, Presence, Snapshot, Status, label};
 use snapkeep::lifecycle::time::{Moment, Timestamp};
 use snapkeep::lifecycle::workflow::{Answer, Fault, Kind, Request};
+use snapkeep::notify::Trouble;
 use snapkeep::roster::Roster;
 use tokio::sync::oneshot;
 
@@ -346,6 +347,7 @@ impl Stage {
     }
 
     pub fn deliver(&mut self, key: &str, result: Result<(), String>) {
+        let result = result.map(|()| String::new()).map_err(Trouble::later);
         self.turn(vec![Event::Delivered { key: key.into(), result }]);
     }
 
