@@ -162,7 +162,11 @@ fn policy(name: &str) -> Policy {
         uid: None,
         description: None,
         enabled: true,
-        creation: Some(Arc::new(CreationRule { pace, partial: false })),
+        creation: Some(Arc::new(CreationRule {
+            pace,
+            partial: false,
+            stale_after: Span::from_millis(Span::MILLIS_MAX),
+        })),
         deletion: None,
         repository: "null".into(),
         date_format: Arc::new(DateFormat::compact()),

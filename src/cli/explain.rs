@@ -57,6 +57,22 @@ fn daemon(daemon: &DaemonBody, out: &mut Out<'_>) -> Result<(), Failure> {
         let notices = if daemon.notices_waiting == 1 { "notice waits" } else { "notices wait" };
         lines.push((Tone::Warning, format!("{} {notices} for a channel to take them.", daemon.notices_waiting)));
     }
+    if daemon.notices_undeliverable > 0 {
+        let count = daemon.notices_undeliverable;
+        let notices = if count == 1 { "notice was given up" } else { "notices were given up" };
+        lines.push((Tone::Bad, format!("{count} {notices}: `snapkeep notices list --state undeliverable`.")));
+    }
+    for alarm in &daemon.alarms {
+        let since = out.times.at(alarm.since);
+        let said = match (&*alarm.event, &alarm.policy) {
+            ("stale", Some(policy)) => format!("{policy}: no good snapshot for too long, since {since}."),
+            ("held", Some(policy)) => format!("{policy}: a deletion is held since {since}."),
+            ("problem", _) => format!("{} is not accepted, since {since}.", alarm.subject),
+            // What the daemon does not do because of it is said above.
+            _ => continue,
+        };
+        lines.push((Tone::Bad, safe(&said).into_owned()));
+    }
     if let Some(back) = &daemon.clock_moved_back {
         let (from, to) = (out.times.at(back.from), out.times.at(back.to));
         lines.push((Tone::Warning, format!("The clock went back from {from} to {to}.")));

@@ -82,6 +82,9 @@ pub fn check(
     let creation_part = document.creation.as_ref();
     let creation_schedule = creation_part.and_then(|part| schedule(findings, part, "creation", identity, around));
     let creation = creation_part.zip(creation_schedule.clone()).map(|(part, schedule)| pace(findings, part, schedule));
+    let stale_after = creation_part
+        .zip(creation_schedule.as_ref())
+        .map(|(part, schedule)| stale_after(findings, part, schedule, around.schedules));
     if let Some(part) = creation_part
         && part.schedule.is_none()
     {
@@ -152,7 +155,9 @@ pub fn check(
         uid: document.uid.as_ref().map(|uid| uid.value.as_str().into()),
         description: document.description.as_ref().map(|text| text.value.as_str().into()),
         enabled: document.enabled.as_ref().is_none_or(|enabled| enabled.value),
-        creation: creation.map(|pace| Arc::new(CreationRule { pace, partial })),
+        creation: creation
+            .zip(stale_after)
+            .map(|(pace, stale_after)| Arc::new(CreationRule { pace, partial, stale_after })),
         deletion: deletion.map(Arc::new),
         repository: repository?.value.as_str().into(),
         date_format: Arc::new(date_format?),
@@ -488,20 +493,26 @@ fn metadata(findings: &mut Findings<'_>, part: &SnapshotPart<'_>) -> Box<[(Box<s
     by_key.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
 }
 
+/// Returns after how long without a good snapshot people are told: as it is written, else twice the longest gap.
+fn stale_after(
+    findings: &mut Findings<'_>,
+    part: &WorkflowPart,
+    schedule: &Schedule,
+    schedules: &mut Schedules,
+) -> Span {
+    let gap = schedules.longest_gap(part.schedule.as_ref(), schedule);
+    let Some(written) = &part.stale_after else {
+        return Span::from_millis(gap.millis().saturating_mul(2).min(Span::MILLIS_MAX));
+    };
+    if written.value.millis() <= gap.millis() {
+        findings
+            .warning(written.at.clone(), format!("stale_after is not longer than the {gap} between two triggers"))
+            .hint("people would be told although all is well");
+    }
+    written.value.clone()
+}
+
 fn notification(findings: &mut Findings<'_>, document: &PolicyDocument<'_>, around: &Surroundings<'_>) -> Notification {
     let Some(part) = &document.notification else { return Notification::default() };
-    let default = Notification::default();
-    let mut channels = Vec::new();
-    for channel in &part.channels {
-        if known(findings, "channel", channel, around.channels) {
-            channels.push(channel.value.as_str().into());
-        }
-    }
-    Notification {
-        channels,
-        creation: part.creation.unwrap_or(default.creation),
-        deletion: part.deletion.unwrap_or(default.deletion),
-        failure: part.failure.unwrap_or(default.failure),
-        time_limit_exceeded: part.time_limit_exceeded.unwrap_or(default.time_limit_exceeded),
-    }
+    part.notification(|name| known(findings, "channel", name, around.channels))
 }

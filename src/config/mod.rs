@@ -18,6 +18,7 @@ pub mod channel;
 pub mod check_policy;
 pub mod clock;
 pub mod key_pair;
+pub mod notification;
 pub mod ownership;
 pub mod place;
 pub mod policy_document;

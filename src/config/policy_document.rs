@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::notification::NotificationPart;
 use super::reader::{Findings, Located};
 use super::rest::Rest;
 use super::table::{Bounds, Table};
@@ -56,6 +57,8 @@ pub struct WorkflowPart {
     pub guards: Option<GuardsPart>,
     /// OpenSearch's pattern of snapshots made by others, in `[deletion]` only. Kept, and deletes nothing (G8).
     pub snapshot_pattern: Option<Located<String>>,
+    /// When to tell that there was no good snapshot; creation only.
+    pub stale_after: Option<Located<Span>>,
 }
 
 /// When a workflow is due.
@@ -141,21 +144,6 @@ pub struct SnapshotPart<'t> {
     pub partial: Option<Located<bool>>,
     /// The driver's own keys.
     pub driver: Rest<'t>,
-}
-
-/// `[notification]`.
-#[derive(Debug)]
-pub struct NotificationPart {
-    /// Channel names.
-    pub channels: Vec<Located<String>>,
-    /// Tell of snapshots made.
-    pub creation: Option<bool>,
-    /// Tell of snapshots deleted.
-    pub deletion: Option<bool>,
-    /// Tell of failures.
-    pub failure: Option<bool>,
-    /// Tell of time limits passed.
-    pub time_limit_exceeded: Option<bool>,
 }
 
 /// Where keys belong that people write in the wrong place, or know from OpenSearch.
@@ -244,7 +232,9 @@ impl<'t> PolicyDocument<'t> {
             creation: root.table(findings, "creation").map(|table| workflow(findings, table, false)),
             deletion: root.table(findings, "deletion").map(|table| workflow(findings, table, true)),
             snapshot_config: root.table(findings, "snapshot_config").map(|table| snapshot_config(findings, table)),
-            notification: root.table(findings, "notification").map(|table| notification(findings, table)),
+            notification: root
+                .table(findings, "notification")
+                .map(|table| NotificationPart::of_policy(findings, table, ELSEWHERE)),
         };
         if !root.has("creation") && !root.has("deletion") {
             findings
@@ -284,6 +274,7 @@ fn workflow(findings: &mut Findings<'_>, mut table: Table<'_, '_>, deletes: bool
         }),
         condition: if deletes { condition(findings, &mut table) } else { None },
         guards: if deletes { table.table(findings, "guards").map(|table| guards(findings, table)) } else { None },
+        stale_after: if deletes { None } else { table.span(findings, "stale_after") },
         snapshot_pattern: if deletes { table.string(findings, "snapshot_pattern") } else { None },
     };
     table.finish(findings, ELSEWHERE);
@@ -449,44 +440,4 @@ fn snapshot_config<'t>(findings: &mut Findings<'_>, mut table: Table<'_, 't>) ->
         partial,
         driver: table.rest(),
     }
-}
-
-fn notification(findings: &mut Findings<'_>, mut table: Table<'_, '_>) -> NotificationPart {
-    let one = table.table(findings, "channel").and_then(|mut channel| {
-        let id = channel.string(findings, "id");
-        if !channel.has("id") {
-            findings.error(channel.at.clone(), "channel has no id").hint("write channel.id = \"NAME\"");
-        }
-        channel.finish(findings, ELSEWHERE);
-        id
-    });
-    let many = table.strings(findings, "channels");
-    match (table.key_at("channel"), table.key_at("channels")) {
-        (Some(_), Some(at)) => {
-            findings.error(at, "both channel and channels are given").hint("name all of them in channels");
-        }
-        (None, None) => {
-            findings
-                .error(table.at.clone(), "notification names no channel")
-                .hint("write channel.id = \"NAME\" or channels = [\"NAME\", …]");
-        }
-        (Some(_), None) | (None, Some(_)) => {}
-    }
-    let mut part = NotificationPart {
-        channels: one.into_iter().chain(many.unwrap_or_default()).collect(),
-        creation: None,
-        deletion: None,
-        failure: None,
-        time_limit_exceeded: None,
-    };
-    if let Some(mut conditions) = table.table(findings, "conditions") {
-        let mut read = |key| conditions.boolean(findings, key).map(|value| value.value);
-        part.creation = read("creation");
-        part.deletion = read("deletion");
-        part.failure = read("failure");
-        part.time_limit_exceeded = read("time_limit_exceeded");
-        conditions.finish(findings, ELSEWHERE);
-    }
-    table.finish(findings, ELSEWHERE);
-    part
 }

@@ -24,8 +24,8 @@ pub struct Schedules {
     /// Expressions parsed before, also in earlier loads.
     pub calendars: Calendars,
     crons: BTreeMap<(Box<str>, Box<str>), Schedule>,
-    /// Looking through a year for the shortest gap is dear enough to do it once.
-    gaps: BTreeMap<(Box<str>, Box<str>), Span>,
+    /// The shortest and the longest: looking through a year for them is dear enough to do it once.
+    gaps: BTreeMap<(Box<str>, Box<str>), (Span, Span)>,
 }
 
 impl Schedules {
@@ -50,10 +50,20 @@ impl Schedules {
 
     /// Returns the shortest time between two triggers of a schedule that was made of `part`.
     pub fn gap(&mut self, part: Option<&SchedulePart>, schedule: &Schedule) -> Span {
-        let Some(SchedulePart::Cron { expression, timezone }) = part else { return schedule.shortest_gap(GAPS_FROM) };
+        self.gaps(part, schedule).0
+    }
+
+    /// Returns the longest time between two triggers of a schedule that was made of `part`.
+    pub fn longest_gap(&mut self, part: Option<&SchedulePart>, schedule: &Schedule) -> Span {
+        self.gaps(part, schedule).1
+    }
+
+    fn gaps(&mut self, part: Option<&SchedulePart>, schedule: &Schedule) -> (Span, Span) {
+        let both = || schedule.gaps(GAPS_FROM);
+        let Some(SchedulePart::Cron { expression, timezone }) = part else { return both() };
         let zone = timezone.as_ref().map_or("UTC", |zone| &zone.value);
         let key = (expression.value.as_str().into(), zone.into());
-        self.gaps.entry(key).or_insert_with(|| schedule.shortest_gap(GAPS_FROM)).clone()
+        self.gaps.entry(key).or_insert_with(both).clone()
     }
 
     /// Returns the schedule that was written; `None` when it means nothing, which is then noted.

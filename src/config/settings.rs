@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::access::HttpSettings;
 use super::clock::ClockSettings;
+use super::notification::NotificationPart;
 use super::reader::Findings;
 use super::table::{Bounds, Table};
+use crate::lifecycle::policy::Notification;
 use crate::lifecycle::schedule::Schedule;
 use crate::lifecycle::time::Span;
 use crate::lifecycle::zone::Zone;
@@ -27,6 +29,8 @@ pub struct Settings {
     pub http: HttpSettings,
     /// Who is asked what time it is.
     pub clock: ClockSettings,
+    /// Who is told what is about the daemon, and of policies that name nobody.
+    pub notification: Notification,
 }
 
 /// What is logged, and how.
@@ -201,9 +205,13 @@ impl Settings {
         }
         let http = HttpSettings::read(findings, &mut root, base);
         let clock = ClockSettings::read(findings, &mut root, base);
+        let notification = root.table(findings, "notification");
+        let notification = notification.map(|table| NotificationPart::of_daemon(findings, table));
+        // Which channels there are is known once they are read.
+        let notification = notification.map(|part| part.notification(|_| true)).unwrap_or_default();
         root.finish(findings, &[]);
         let jobs_max = jobs_max.map_or(JOBS_MAX, |jobs| jobs.value);
-        Settings { state_dir, socket, jobs_max, log, housekeeping, http, clock }
+        Settings { state_dir, socket, jobs_max, log, housekeeping, http, clock, notification }
     }
 }
 

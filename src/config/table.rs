@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::reader::{Findings, Located};
@@ -21,6 +22,15 @@ pub struct Table<'a, 't> {
     /// The key that names it, or the start of the text.
     pub at: Range<usize>,
     asked: Vec<&'static str>,
+}
+
+/// One of a list.
+#[derive(Debug)]
+pub enum Item<'a, 't> {
+    /// A text.
+    Text(Located<String>),
+    /// A table; its place is the whole of it.
+    Table(Table<'a, 't>),
 }
 
 /// The least and the most a number may be.
@@ -209,6 +219,28 @@ impl<'a, 't> Table<'a, 't> {
             }
         }
         Some(found)
+    }
+
+    /// Returns a list of texts and tables, at least one of them.
+    pub fn items(&mut self, findings: &mut Findings<'_>, key: &'static str) -> Option<Vec<Item<'a, 't>>> {
+        let path = if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) };
+        let (_, value, at) = self.value(key)?;
+        let DeValue::Array(items) = value else {
+            let hint = value.as_str().map(|text| format!("write {key} = [\"{text}\"]"));
+            findings.error(at, format!("{key} must be a list, not {}", describe(value))).hint_if(hint);
+            return None;
+        };
+        if items.is_empty() {
+            findings.error(at, format!("{key} is empty")).hint(format!("leave {key} out, or name at least one"));
+            return None;
+        }
+        let item = |item: &'a Spanned<DeValue<'t>>| match item.get_ref() {
+            DeValue::Table(table) => {
+                Some(Item::Table(Table { table, path: path.clone(), at: item.span(), asked: Vec::new() }))
+            }
+            value => string_of(findings, key, value, item.span()).map(Item::Text),
+        };
+        Some(items.iter().filter_map(item).collect())
     }
 
     /// Returns a list of names, or one name without a list; a number is a name too. None is blank.

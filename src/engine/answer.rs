@@ -6,9 +6,8 @@ use super::event::JobId;
 use super::pump::{LATE_MS, watching};
 use super::tracked::{Tracked, Work};
 use super::{ENGINE, Engine};
-use crate::journal::change::{Audit, Change, Notice, Settled};
+use crate::journal::change::{Audit, Change, Settled};
 use crate::lifecycle::deletion::seen_after;
-use crate::lifecycle::notice;
 use crate::lifecycle::time::{Moment, Wait};
 use crate::lifecycle::workflow::{Answer, Ending, Fact, Kind, Outcome, Phase, Turn};
 
@@ -144,34 +143,7 @@ impl Engine {
                 tracing::error!(%policy, workflow = W::KIND.word(), outcome, message, cause = ending.cause, "run settled");
             }
         }
-        let told = tracked.entry.as_ref().or(W::flow(tracked).terms.as_ref()).cloned();
-        if let Some(entry) = told
-            && let Some(telling) = notice::compose(&entry.policy.notification, policy, W::KIND, &ending)
-        {
-            for channel in &entry.policy.notification.channels {
-                // What is held again for the same reason is told once.
-                let held = tracked.held().filter(|_| ending.outcome == Outcome::Held);
-                let about = held.map_or(&*run_id, |held| &*held.episode);
-                self.changes.push(Change::Notice(Notice {
-                    key: format!("{about}/{}/{channel}", telling.event).into(),
-                    policy_uid: tracked.uid.clone(),
-                    policy: policy.clone(),
-                    run_id: Some((*run_id).into()),
-                    event: telling.event.into(),
-                    channel: channel.clone(),
-                    subject: telling.subject.clone(),
-                    body: match held {
-                        Some(held) => format!(
-                            "{}\nplan: {}, `snapkeep deletions show {}`",
-                            telling.body, held.number, held.number
-                        ),
-                        None => telling.body.clone(),
-                    },
-                    at: now.wall,
-                }));
-            }
-            self.notice_due = Some(now.wall);
-        }
+        self.tell_settled::<W>(tracked, &run_id, &ending, now);
         if let Some(latest) = W::flow_mut(tracked).latest.as_mut().map(Arc::make_mut) {
             latest.settle(&ending, attempts, now.wall);
         }

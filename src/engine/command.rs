@@ -67,6 +67,7 @@ impl Engine {
             What::Bearings => Ok(self.bearings(now)),
             What::ConfirmClock => Ok(self.confirm_clock(&who, now)),
             What::Approve { plan } => self.approve(&who, plan, now)?,
+            What::Resend { notice } => self.resend(&who, notice, now)?,
             What::Refuse { plan } => self.refuse(&who, plan, now)?,
             What::AcceptMachine => Ok(self.accept_machine(&who, now)?),
             What::Sites { repositories, policies } => self.sites(&repositories, &policies),

@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::drivers::{Driver, Order, Progress};
-use crate::journal::change::Notice;
 pub use crate::journal::change::{Recalled, Reply, RequestKey};
+use crate::journal::record::NoticeRecord;
 pub use crate::journal::record::{HoldRecord, OperationKind, OperationRecord, TokenRecord};
 use crate::lifecycle::age_lock::AgeLocks;
 use crate::lifecycle::estate::Estate;
@@ -130,6 +130,11 @@ pub enum What {
     Approve {
         /// The plan's number.
         plan: u64,
+    },
+    /// Send a notice again, from the first try on.
+    Resend {
+        /// Its number.
+        notice: u64,
     },
     /// Delete nothing of a held plan.
     Refuse {
@@ -438,6 +443,14 @@ pub enum Refusal {
         /// Why.
         why: String,
     },
+    /// There is no such notice, or none that can be sent.
+    #[error("notice {notice} is not sent again: {why}")]
+    NoNotice {
+        /// Its number.
+        notice: u64,
+        /// Why.
+        why: String,
+    },
     /// The policy has no such workflow.
     #[error("policy `{policy}` has no {kind}")]
     NoWorkflow {
@@ -490,12 +503,22 @@ pub enum Job {
     /// Ask a driver.
     Ask(Box<Ask>),
     /// Send a notice.
-    Deliver {
-        /// The notice.
-        notice: Notice,
-        /// To whom; `None` when there is no such channel any more.
-        channel: Option<Arc<Channel>>,
-    },
+    Deliver(Box<Errand>),
+}
+
+/// A notice to be sent.
+#[derive(Debug)]
+pub struct Errand {
+    /// The notice.
+    pub record: NoticeRecord,
+    /// To whom; `None` when there is no such channel any more.
+    pub channel: Option<Arc<Channel>>,
+    /// Which daemon sends it.
+    pub installation: Box<str>,
+    /// Which try it is; the first is 1.
+    pub attempt: u32,
+    /// When it is sent.
+    pub sent_at: Timestamp,
 }
 
 /// A question or an order to a driver.

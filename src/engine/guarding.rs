@@ -243,7 +243,8 @@ impl Engine {
             let audit = Audit::of(now.wall, who, "approve", &name, detail);
             let (before, after) = (Some("held".into()), Some("approved".into()));
             self.audit(Audit { run_id: Some(run_id.clone()), before, after, ..audit });
-            self.with(index, |_, tracked| {
+            self.with(index, |engine, tracked| {
+                engine.clear_held(&tracked.uid);
                 tracked.remember(|guarded| {
                     guarded.held = None;
                     guarded.approval = Some(Arc::new(approval));
@@ -261,6 +262,7 @@ impl Engine {
         };
         self.with(index, |engine, tracked| {
             tracked.remember(|guarded| guarded.held = None);
+            engine.clear_held(&tracked.uid);
             let answer = PlanAnswer { number: plan, run_id: None, who: who.into(), at: now.wall };
             engine.changes.push(Change::AnswerPlan(answer));
             let audit = Audit::of(now.wall, who, "refuse", &tracked.name, format!("plan {plan} refused"));

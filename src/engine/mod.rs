@@ -12,6 +12,7 @@
 //! failed commit may have happened.
 
 mod age_locks;
+mod alarms;
 mod answer;
 mod ask;
 pub mod command;
@@ -23,14 +24,15 @@ pub mod guarding;
 mod holding;
 pub mod latest;
 mod loaded;
-mod notices;
 mod operations;
+mod outbox;
 pub mod perform;
 mod pump;
 mod reconcile;
 mod restrict;
 pub mod run;
 mod stepped;
+mod telling;
 pub mod tokens;
 pub mod tracked;
 mod trusting;
@@ -52,10 +54,12 @@ use crate::lifecycle::time::{Moment, Timestamp};
 use crate::lifecycle::workflow::{Answer, Kind};
 use crate::roster::Roster;
 
+use alarms::Alarms;
 use editing::Edits;
 use event::{Done, Errands, Event, JobId, Refusal};
 use gate::Gate;
 use holding::Held;
+use outbox::Outbox;
 use restrict::NoRoom;
 use stepped::CLOCK_BACK_MS;
 use tracked::{Flow, Tracked, Work};
@@ -89,9 +93,10 @@ pub struct Engine {
     gates: BTreeMap<Arc<str>, Gate>,
     /// Who has a place at which repository to change single snapshots there.
     guests: BTreeMap<u64, Arc<str>>,
-    notice_due: Option<Timestamp>,
-    /// How often each notice that is under way was tried, this time included.
-    tries: BTreeMap<Box<str>, u32>,
+    /// What is owed to channels.
+    outbox: Outbox,
+    /// What goes on that people were told of.
+    alarms: Alarms,
     /// Work of hours that is under way elsewhere, by number.
     operations: BTreeMap<u64, OperationRecord>,
     latest_operation: u64,
@@ -196,8 +201,8 @@ impl Engine {
             ready: BTreeSet::new(),
             gates: BTreeMap::new(),
             guests: BTreeMap::new(),
-            notice_due: Some(now.wall),
-            tries: BTreeMap::new(),
+            outbox: Outbox::default(),
+            alarms: Alarms::new(loaded.alarms, now),
             operations: loaded.operations.into_iter().map(|operation| (operation.number, operation)).collect(),
             latest_operation: loaded.latest_operation,
             latest_plan: loaded.latest_plan,
@@ -246,7 +251,7 @@ impl Engine {
         engine.settle_open_edits(loaded.edits, now);
         engine.lock_ages(now);
         engine.clock_moved_back(now, loaded.latest_at);
-        engine.view.set_notices_waiting(engine.journal.notices_waiting()?);
+        engine.refresh_outbox()?;
         engine.pump_all(now);
         let errands = engine.close_turn(now)?;
         engine.compact();
@@ -277,12 +282,13 @@ impl Engine {
         self.last = now;
         self.watch_clock(now);
         // First, for it reads what earlier turns committed: what this turn settles is told in the next.
-        self.notices(now)?;
+        self.send_notices(now)?;
         for event in events {
             self.take(event, now)?;
         }
         self.look_for_room(now);
         self.due_now(now);
+        self.look_at_alarms(now);
         if let Some(before) = self.trim_before {
             let gone = self.journal.trim(before, TRIM_ROWS)?;
             if gone < TRIM_ROWS {
@@ -300,10 +306,11 @@ impl Engine {
             Some(no_room) => Some(no_room.look_at - now.uptime),
         };
         let wake = self.wakes.first().map(|(uptime, _, _)| uptime - now.uptime);
-        let notice = self.notice_due.map(|at| at.since(now.wall));
+        let notice = self.outbox.idle_ms(now).filter(|_| !self.stopping);
+        let alarm = self.alarms.idle_ms(now);
         let trim = self.trim_before.map(|_| 0);
         let tidy = self.tidying.due_at().map(|uptime| uptime - now.uptime);
-        [due, wake, notice, trim, tidy].into_iter().flatten().min().map(|span| span.max(0))
+        [due, wake, notice, alarm, trim, tidy].into_iter().flatten().min().map(|span| span.max(0))
     }
 
     /// Returns how many jobs are in flight.
@@ -401,8 +408,11 @@ impl Engine {
         if changes.iter().any(of_tokens) {
             self.show_tokens();
         }
-        if changes.iter().any(|change| matches!(change, Change::Notice(_) | Change::Delivery(_))) {
-            self.view.set_notices_waiting(self.journal.notices_waiting()?);
+        if changes.iter().any(Change::is_of_notices) {
+            self.refresh_outbox()?;
+        }
+        if let Some(alarms) = self.alarms.take_changed() {
+            self.view.set_alarms(alarms);
         }
         let shown: Vec<Arc<Tracked>> = std::mem::take(&mut self.touched)
             .into_iter()
@@ -422,6 +432,12 @@ impl Engine {
         }
         self.end_unheard_operations(unheard, now)?;
         Ok(std::mem::take(&mut self.errands))
+    }
+
+    fn refresh_outbox(&mut self) -> Result<(), JournalError> {
+        self.outbox.refresh(self.journal.notices_waiting()?);
+        self.view.set_notices(self.outbox.waiting());
+        Ok(())
     }
 
     fn save(&mut self, index: u32, kind: Kind) {

@@ -2,7 +2,6 @@
 //! panics or is dropped answers that it is lost.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
 use tokio::runtime::Handle;
@@ -10,14 +9,14 @@ use tokio::task::AbortHandle;
 
 use crate::drivers::{Call, Created, Found, ProgressSink};
 use crate::journal::change::Notice;
-use crate::lifecycle::notice::{self, Facts};
+use crate::journal::record::NoticeRecord;
 use crate::lifecycle::retention::Owner;
 use crate::lifecycle::snapshot::{Listing, Presence, Status, label};
 use crate::lifecycle::workflow::{Answer, Fault, Request};
 use crate::notify::{self, Conversation, Message, Trouble};
 use crate::roster::Channel;
 
-use super::event::{Ask, Errands, Event, Job, JobId, Survey};
+use super::event::{Ask, Errand, Errands, Event, Job, JobId, Survey};
 
 /// What a driver gets beyond its own deadline before it is dropped: it ends by itself first, and
 /// can say why.
@@ -54,7 +53,7 @@ impl Performer {
         for job in errands.begin {
             match job {
                 Job::Ask(ask) => self.ask(*ask),
-                Job::Deliver { notice, channel } => self.deliver(notice, channel),
+                Job::Deliver(errand) => self.deliver(*errand),
             }
         }
     }
@@ -81,36 +80,28 @@ impl Performer {
         self.running.insert(id, work.abort_handle());
     }
 
-    fn deliver(&mut self, notice: Notice, channel: Option<Arc<Channel>>) {
+    fn deliver(&mut self, errand: Errand) {
         let inbox = self.inbox.clone();
         let host = self.host.clone();
         self.runtime.spawn(async move {
-            let key = notice.key.clone();
+            let key = errand.record.notice.key.clone();
+            let channel = errand.channel.clone();
+            let message = message(errand, host);
             let result = match channel {
-                Some(channel) => tell(&channel, &message(notice, host), &mut Conversation::default()).await,
-                None => Err(Trouble::changed(format!("there is no channel `{}`", notice.channel))),
+                Some(channel) => tell(&channel, &message, &mut Conversation::default()).await,
+                None => Err(Trouble::changed("there is no such channel")),
             };
             send(&inbox, Event::Delivered { key, result });
         });
     }
 }
 
-fn message(notice: Notice, host: Box<str>) -> Message {
-    Message {
-        key: notice.key,
-        installation: "".into(),
-        host,
-        policy: Some((*notice.policy).into()),
-        run_id: notice.run_id,
-        event: notice::Event::of(&notice.event).unwrap_or(notice::Event::Problem),
-        subject: notice.subject,
-        facts: Facts { what: notice.body, ..Facts::default() },
-        at: notice.at,
-        count: 1,
-        latest_at: notice.at,
-        attempt: 1,
-        sent_at: notice.at,
-    }
+fn message(errand: Errand, host: Box<str>) -> Message {
+    let Errand { record, channel: _, installation, attempt, sent_at } = errand;
+    let NoticeRecord { notice, count, latest_at, .. } = record;
+    let Notice { key, policy, run_id, event, channel: _, subject, facts, at } = notice;
+    let policy = policy.map(|policy| (*policy.name).into());
+    Message { key, installation, host, policy, run_id, event, subject, facts, at, count, latest_at, attempt, sent_at }
 }
 
 /// Tells a channel, within a limit, and lets no secret out.

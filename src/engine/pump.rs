@@ -228,6 +228,7 @@ impl Engine {
             snapshot: snapshot.clone(),
             request_key,
         }));
+        self.tell_begun::<W>(tracked, &entry, &run_id, now);
         tracked.skips.retain(|skip| skip.kind != W::KIND || skip.at == now.wall);
         let flow = W::flow_mut(tracked);
         flow.terms = Some(entry);
@@ -247,14 +248,18 @@ impl Engine {
         now: Moment,
     ) {
         let skip = Skip { policy_uid: tracked.uid.clone(), kind: W::KIND, reason, count, first, last, at: now.wall };
-        match tracked.skips.iter_mut().find(|seen| seen.kind == W::KIND && seen.reason == reason) {
+        let of_this = |seen: &&mut Skip| seen.kind == W::KIND && seen.reason == reason;
+        let mut before = 0;
+        match tracked.skips.iter_mut().find(of_this) {
             Some(seen) => {
+                before = seen.count;
                 seen.count += count;
                 seen.last = last;
                 seen.at = now.wall;
             }
             None => tracked.skips.push(skip.clone()),
         }
+        self.tell_skipped::<W>(tracked, &skip, before, now);
         self.changes.push(Change::Skip(skip));
     }
 

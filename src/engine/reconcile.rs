@@ -28,7 +28,8 @@ impl Engine {
         let texts: BTreeMap<&str, &str> = read.documents.iter().filter_map(policy_text).collect();
         // They go into the turn's changes; nobody asks for them again.
         let roster = roster.remembered();
-        self.roster = roster.clone();
+        let former = std::mem::replace(&mut self.roster, roster.clone());
+        self.hurry_changed_channels(&former, now);
         self.view.set_roster(&roster);
         let mut renamed: Vec<(u32, Arc<Entry>)> = Vec::new();
         let mut gone: Vec<(Arc<str>, u32)> = Vec::new();
@@ -63,6 +64,8 @@ impl Engine {
         for index in changed {
             self.pump_policy(index, now);
         }
+        self.look_at_problems(now);
+        self.look_for_stale_soon(now);
     }
 
     /// `text` is the policy's where this roster brought it.
@@ -259,6 +262,7 @@ impl Engine {
             tracing::info!(policy = name, "policy retired; its snapshots stay");
             let (policy_uid, seq_no) = (tracked.uid.clone(), engine.edits.next_seq_no());
             engine.changes.push(Change::Retire { policy_uid, at: now.wall, seq_no });
+            engine.clear_alarms_of(&tracked.uid);
             tracked.entry = None;
             tracked.revision = None;
             engine.lock_age(&tracked.uid, name, None, now);

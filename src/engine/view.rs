@@ -8,8 +8,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use wildmatch::WildMatch;
 
-use crate::journal::record::{HoldRecord, OperationRecord, TokenRecord};
+use crate::journal::record::{HoldRecord, OperationRecord, TokenRecord, Waiting};
 use crate::lifecycle::age_lock::AgeLocks;
+use crate::lifecycle::notice::Alarm;
 use crate::lifecycle::schedule::Schedule;
 use crate::lifecycle::time::{Moment, Timestamp};
 use crate::roster::{Problem, Roster};
@@ -39,7 +40,8 @@ struct Shown {
     wants_witness: bool,
     safe_mode: Option<Arc<str>>,
     restrictions: Arc<[String]>,
-    notices_waiting: u64,
+    notices: BTreeMap<Box<str>, Waiting>,
+    alarms: Arc<[Alarm]>,
     holds: Arc<[HoldRecord]>,
     primary_term: u64,
     tokens: Tokens,
@@ -111,8 +113,10 @@ pub struct Daemon {
     pub safe_mode: Option<Arc<str>>,
     /// What the daemon as a whole does not do at present, and why.
     pub restrictions: Arc<[String]>,
-    /// How many notices no channel has taken yet.
-    pub notices_waiting: u64,
+    /// What channels are owed, by name; those that were told everything are not among them.
+    pub notices: BTreeMap<Box<str>, Waiting>,
+    /// What goes on that people were told of.
+    pub alarms: Arc<[Alarm]>,
 }
 
 impl Daemon {
@@ -191,7 +195,8 @@ impl View {
             clock_vouched: shown.clock_vouched.clone(),
             safe_mode: shown.safe_mode.clone(),
             restrictions: shown.restrictions.clone(),
-            notices_waiting: shown.notices_waiting,
+            notices: shown.notices.clone(),
+            alarms: shown.alarms.clone(),
         }
     }
 
@@ -299,8 +304,12 @@ impl View {
         };
     }
 
-    pub(super) fn set_notices_waiting(&self, count: u64) {
-        self.write().notices_waiting = count;
+    pub(super) fn set_notices(&self, notices: BTreeMap<Box<str>, Waiting>) {
+        self.write().notices = notices;
+    }
+
+    pub(super) fn set_alarms(&self, alarms: Vec<Alarm>) {
+        self.write().alarms = alarms.into();
     }
 
     pub(super) fn set_clock_vouched(&self, vouched: String) {

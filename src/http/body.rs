@@ -64,6 +64,12 @@ pub struct DaemonBody {
     /// How many notices no channel has taken yet.
     #[serde(default)]
     pub notices_waiting: u64,
+    /// How many were given up: no channel took them.
+    #[serde(default)]
+    pub notices_undeliverable: u64,
+    /// What goes on that people were told of, a hundred at most.
+    #[serde(default)]
+    pub alarms: Vec<AlarmBody>,
     /// How often, and how far, the clock went back.
     pub clock_moved_back: Option<ClockMovedBack>,
     /// Who outside vouched for the clock, and when.
@@ -79,6 +85,19 @@ pub struct DaemonBody {
     pub repositories: Vec<RepositoryBody>,
     /// What is wrong with files that never were in force.
     pub problems: Vec<ProblemBody>,
+}
+
+/// Something that goes on until it is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlarmBody {
+    /// `stale`, `held`, `problem` or `clock`.
+    pub event: Word,
+    /// Which policy, where it is about one.
+    pub policy: Option<Box<str>>,
+    /// Of what: the policy's uid, the file, the clock.
+    pub subject: Box<str>,
+    /// Since when.
+    pub since: i64,
 }
 
 /// The wall clock went back.

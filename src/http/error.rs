@@ -168,6 +168,8 @@ impl From<Refusal> for ApiError {
                 .hint("explain shows how far it is; its run settles within its time limit"),
             Refusal::NoPlan { .. } => ApiError::new(StatusCode::CONFLICT, "no_plan_waits", detail)
                 .hint("`snapkeep deletions list` shows those that wait"),
+            Refusal::NoNotice { .. } => ApiError::new(StatusCode::CONFLICT, "notice_not_sent", detail)
+                .hint("`snapkeep notices list` shows those there are"),
             Refusal::Exists(_) => ApiError::new(StatusCode::CONFLICT, "policy_exists", detail),
             Refusal::Conflict(_) => ApiError::new(StatusCode::CONFLICT, "version_conflict", detail)
                 .hint("read the policy again and repeat the change with its numbers"),

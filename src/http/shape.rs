@@ -12,6 +12,7 @@ use crate::engine::view::{Daemon, View};
 use crate::journal::change::{AuditRecord, PlanRecord, RunRecord, Skip};
 use crate::lifecycle::age_lock::AgeLocks;
 use crate::lifecycle::keep_rules::{Every, KeepRules};
+use crate::lifecycle::notice::Alarm;
 use crate::lifecycle::plan::Plan;
 use crate::lifecycle::policy::{Condition, Pace, Switch};
 use crate::lifecycle::retention::{Owner, Verdict};
@@ -20,9 +21,9 @@ use crate::lifecycle::time::{Moment, Timestamp};
 use crate::roster::Problem;
 
 use super::body::{
-    AuditLine, ChoreBody, ClockMovedBack, ConditionBody, DaemonBody, ExecutionBody, InfoBody, KeepBody, LastGoodBody,
-    OverdueBody, PaceBody, PlanBody, PolicyBody, PolicyExplained, ProblemBody, ProgressBody, RetryBody, RunRecordBody,
-    SkipBody, SnapshotBody, SnapshotsBody, TriggerBody, VerdictBody, WorkflowExplained,
+    AlarmBody, AuditLine, ChoreBody, ClockMovedBack, ConditionBody, DaemonBody, ExecutionBody, InfoBody, KeepBody,
+    LastGoodBody, OverdueBody, PaceBody, PlanBody, PolicyBody, PolicyExplained, ProblemBody, ProgressBody, RetryBody,
+    RunRecordBody, SkipBody, SnapshotBody, SnapshotsBody, TriggerBody, VerdictBody, WorkflowExplained,
 };
 
 /// What is wrong, by file, so that explaining many policies does not search all of it for each.
@@ -46,9 +47,27 @@ impl<'a> Problems<'a> {
     }
 }
 
+/// So many fill a screen; whoever has more looks at the policies.
+const ALARMS_MAX: usize = 100;
+
+fn alarms_shown(view: &View, alarms: &[Alarm]) -> Vec<AlarmBody> {
+    if alarms.is_empty() {
+        return Vec::new();
+    }
+    let names: BTreeMap<Arc<str>, Arc<str>> =
+        view.policies(&[]).iter().map(|tracked| (tracked.uid.clone(), tracked.name.clone())).collect();
+    let shown = |alarm: &Alarm| AlarmBody {
+        event: alarm.event.word().into(),
+        policy: names.get(&*alarm.subject).map(|name| (**name).into()),
+        subject: alarm.subject.clone(),
+        since: alarm.since.millis(),
+    };
+    alarms.iter().take(ALARMS_MAX).map(shown).collect()
+}
+
 pub fn daemon(view: &View, daemon: &Daemon, now: Moment) -> DaemonBody {
     let Daemon { installation, started_at, last_turn, policies, problems, chores, .. } = daemon;
-    let Daemon { clock_moved_back, clock_vouched, safe_mode, restrictions, notices_waiting, .. } = daemon;
+    let Daemon { clock_moved_back, clock_vouched, safe_mode, restrictions, notices, alarms, .. } = daemon;
     let unattached = if problems.is_empty() { Vec::new() } else { unattached(view, problems) };
     DaemonBody {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -59,7 +78,9 @@ pub fn daemon(view: &View, daemon: &Daemon, now: Moment) -> DaemonBody {
         policies: *policies,
         safe_mode: safe_mode.as_deref().map(str::to_string),
         restrictions: restrictions.to_vec(),
-        notices_waiting: *notices_waiting,
+        notices_waiting: notices.values().map(|waiting| waiting.pending).sum(),
+        notices_undeliverable: notices.values().map(|waiting| waiting.undeliverable).sum(),
+        alarms: alarms_shown(view, alarms),
         clock_moved_back: clock_moved_back.map(|(from, to)| ClockMovedBack { from: from.millis(), to: to.millis() }),
         clock_vouched: clock_vouched.as_deref().map(str::to_string),
         housekeeping: chores
@@ -220,7 +241,9 @@ pub fn policy(tracked: &Tracked) -> PolicyBody {
         creation,
         deletion,
         condition: tracked.deletion_rule().map(|rule| condition(&rule.condition)),
-        channels: policy.map_or_else(Vec::new, |policy| policy.notification.channels.clone()),
+        channels: policy.map_or_else(Vec::new, |policy| {
+            policy.notification.channels.iter().map(|told| told.channel.clone()).collect()
+        }),
     }
 }
 

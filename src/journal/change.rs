@@ -7,6 +7,7 @@ use super::record::{HoldRecord, OperationEnd, OperationRecord, TokenRecord};
 use crate::lifecycle::age_lock::{AgeLock, AgeLocks};
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
+use crate::lifecycle::notice::{Alarm, Event, Facts};
 use crate::lifecycle::plan::{Approval, Braked, Guard, Plan, Target};
 use crate::lifecycle::policy::{Revision, Switch};
 use crate::lifecycle::time::{Moment, Timestamp};
@@ -123,10 +124,40 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
-    /// A notice is owed to a channel. The same key twice is one notice.
-    Notice(Notice),
+    /// A notice is owed to a channel (N1). The same key twice is one notice.
+    Owe(Box<Owed>),
     /// A notice was delivered, or is to be tried again, or is given up.
     Delivery(Delivery),
+    /// A person wants a notice sent again, from the first try on.
+    Resend {
+        /// Which.
+        number: u64,
+        /// When: it is due at once.
+        at: Timestamp,
+    },
+    /// A channel is another than it was: what it has refused is due at once.
+    Hurry {
+        /// Which.
+        channel: Box<str>,
+        /// When.
+        at: Timestamp,
+    },
+    /// What was to say that a run begins says nothing any more: the run is over.
+    Supersede {
+        /// Which run.
+        run_id: Box<str>,
+        /// When.
+        at: Timestamp,
+    },
+    /// Something goes on, and people are told.
+    Raise(Alarm),
+    /// It is over.
+    Clear {
+        /// What.
+        event: Event,
+        /// Of what.
+        subject: Box<str>,
+    },
     /// The last good version of a file (`text`), or none any more (`None`).
     Document {
         /// What kind of file.
@@ -465,27 +496,59 @@ pub struct OpenEdit {
     pub after: Option<Box<str>>,
 }
 
+impl Change {
+    /// Whether it changes what is owed to channels.
+    pub fn is_of_notices(&self) -> bool {
+        matches!(
+            self,
+            Change::Owe(_)
+                | Change::Delivery(_)
+                | Change::Resend { .. }
+                | Change::Hurry { .. }
+                | Change::Supersede { .. }
+        )
+    }
+}
+
 /// A notice owed to a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// (run, event, channel): stable, so that a receiver can tell a repeat.
     pub key: Box<str>,
-    /// Of which policy.
-    pub policy_uid: Arc<str>,
-    /// The policy's name.
-    pub policy: Arc<str>,
+    /// Of which policy; `None` where it is about the daemon.
+    pub policy: Option<OfPolicy>,
     /// Of which run.
     pub run_id: Option<Box<str>>,
-    /// `creation`, `deletion`, `failure`, `time_limit_exceeded`, …
-    pub event: Box<str>,
+    /// What it tells of.
+    pub event: Event,
     /// The channel's name.
     pub channel: Box<str>,
     /// In a line.
     pub subject: String,
     /// In full.
-    pub body: String,
-    /// When it was written; due at once.
+    pub facts: Facts,
+    /// When it was written.
     pub at: Timestamp,
+}
+
+/// Which policy something is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfPolicy {
+    /// Its identity.
+    pub uid: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+/// A notice that is written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owed {
+    /// The notice.
+    pub notice: Notice,
+    /// When the channel is to be told.
+    pub due_at: Timestamp,
+    /// Whether it may join an equal one that was not tried yet, and others may join it.
+    pub gathers: bool,
 }
 
 /// What became of a try to deliver a notice.
@@ -509,7 +572,10 @@ pub enum Delivered {
         again_at: Timestamp,
     },
     /// The channel took it (N3).
-    Done,
+    Done {
+        /// What it answered.
+        answer: String,
+    },
     /// It did not; due again then.
     Again {
         /// When it is due again.
@@ -522,19 +588,6 @@ pub enum Delivered {
         /// What was said last.
         trouble: String,
     },
-}
-
-/// A notice that waits for its channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PendingNotice {
-    /// The notice.
-    pub notice: Notice,
-    /// Tries so far.
-    pub attempts: u32,
-    /// When it is due.
-    pub due_at: Timestamp,
-    /// What was said at the last try, if it was refused.
-    pub trouble: Option<String>,
 }
 
 /// What kind of file a document is.
@@ -591,6 +644,8 @@ pub struct Loaded {
     pub clock: Option<Trust>,
     /// The highest number of an operation.
     pub latest_operation: u64,
+    /// What goes on that people were told of.
+    pub alarms: Vec<Alarm>,
     /// What people want kept, also what is over.
     pub holds: Vec<HoldRecord>,
     /// Tokens that were not removed, by id.

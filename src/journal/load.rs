@@ -6,13 +6,11 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::change::{
-    DocumentKind, GuardMemory, Loaded, LoadedPolicy, Notice, PendingNotice, Returning, RunRecord, Skip,
-};
+use super::change::{DocumentKind, GuardMemory, Loaded, LoadedPolicy, Returning, RunRecord, Skip};
 use super::error::{ErrorKind, JournalError};
-use super::record::{Document, NoticeRecord, NoticeState};
+use super::record::Document;
 use super::rows::{self, read_cause, read_document_kind, read_kind, read_outcome, read_reason};
-use super::{age_locks, edits, holds, operations, plans, tokens};
+use super::{age_locks, edits, holds, notices, operations, plans, tokens};
 use crate::lifecycle::plan::Braked;
 use crate::lifecycle::policy::{Revision, Switch};
 use crate::lifecycle::time::Timestamp;
@@ -29,10 +27,6 @@ macro_rules! run_columns {
 
 /// The same for statements that are put together where they are used.
 pub(super) const RUN_COLUMNS: &str = run_columns!();
-
-/// Columns of a notice, in the order in which [`notice`] reads them.
-pub(super) const NOTICE_COLUMNS: &str = "key, policy_uid, policy, run_id, event, channel, subject, body, at, \
-    state, attempts, due_at, settled_at, trouble";
 
 /// Returns everything that is promised and not yet kept, but for the policies, which are shown one by
 /// one. Costs as much as there are policies, however long the history is.
@@ -57,6 +51,7 @@ pub(super) fn load(
         policies: Vec::new(),
         terms: terms(&look)?,
         chores,
+        alarms: notices::alarms(&look)?,
         latest_plan: plans::latest_number(&look)?,
         clock: clock(&look)?,
         latest_operation: operations::latest_number(&look)?,
@@ -278,35 +273,6 @@ pub(super) fn run_of_request(connection: &Connection, key: &str) -> Result<Optio
     rows.next()?.map(run).transpose()
 }
 
-/// Returns notices due at `now`, oldest first, `limit` at most, and when the next one is due.
-pub(super) fn notices_due(
-    connection: &Connection,
-    now: Timestamp,
-    limit: u32,
-) -> Result<(Vec<PendingNotice>, Option<Timestamp>), JournalError> {
-    let sql = format!("select {NOTICE_COLUMNS} from notices where state = 'pending' order by due_at, number limit ?1");
-    // One more than asked for: that one says when to come back.
-    let mut records = all(connection, &sql, params![i64::from(limit) + 1], notice)?;
-    let due = records
-        .iter()
-        .take(limit as usize)
-        .take_while(|record| record.due_at.is_some_and(|due_at| due_at <= now))
-        .count();
-    let next = records.get(due).and_then(|record| record.due_at);
-    records.truncate(due);
-    let pending = |record: NoticeRecord| {
-        let NoticeRecord { notice, attempts, due_at, trouble, .. } = record;
-        Some(PendingNotice { notice, attempts, due_at: due_at?, trouble })
-    };
-    Ok((records.into_iter().filter_map(pending).collect(), next))
-}
-
-/// Returns how many notices wait for their channel.
-pub(super) fn notices_waiting(connection: &Connection) -> Result<u64, JournalError> {
-    let count = value(connection, "select count(*) from notices where state = 'pending'", [])?;
-    unsigned(count.unwrap_or_default())
-}
-
 /// Returns the last good text of one file.
 pub(super) fn document(
     connection: &Connection,
@@ -387,34 +353,6 @@ pub(super) fn skip(row: &Row<'_>) -> Result<Skip, JournalError> {
     })
 }
 
-/// Reads [`NOTICE_COLUMNS`].
-pub(super) fn notice(row: &Row<'_>) -> Result<NoticeRecord, JournalError> {
-    let state = match row.get_ref(9)?.as_str()? {
-        "pending" => NoticeState::Pending,
-        "delivered" => NoticeState::Delivered,
-        "undeliverable" => NoticeState::Undeliverable,
-        word => return Err(JournalError::new(ErrorKind::Corrupt, format!("stored notice state `{word}` is unknown"))),
-    };
-    Ok(NoticeRecord {
-        notice: Notice {
-            key: row.get(0)?,
-            policy_uid: row.get(1)?,
-            policy: row.get(2)?,
-            run_id: row.get(3)?,
-            event: row.get(4)?,
-            channel: row.get(5)?,
-            subject: row.get(6)?,
-            body: row.get(7)?,
-            at: Timestamp::from_millis(row.get(8)?),
-        },
-        state,
-        attempts: row.get(10)?,
-        due_at: instant(row, 11)?,
-        settled_at: instant(row, 12)?,
-        trouble: row.get(13)?,
-    })
-}
-
 fn read_document(row: &Row<'_>) -> Result<Document, JournalError> {
     Ok(Document {
         kind: read_document_kind(row.get_ref(0)?.as_str()?)?,
@@ -425,7 +363,7 @@ fn read_document(row: &Row<'_>) -> Result<Document, JournalError> {
     })
 }
 
-fn instant(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, JournalError> {
+pub(super) fn instant(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, JournalError> {
     Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
 }
 

@@ -28,6 +28,7 @@ mod holds;
 mod load;
 mod lock;
 mod migrate;
+mod notices;
 mod open;
 mod operations;
 mod plans;
@@ -44,12 +45,13 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use change::{Change, DocumentKind, Loaded, LoadedPolicy, PendingNotice, PlanRecord, Recalled, Returning, RunRecord};
-use record::Document;
+use change::{Change, DocumentKind, Loaded, LoadedPolicy, PlanRecord, Recalled, Returning, RunRecord};
+use record::{Document, NoticeRecord, Waiting};
 
+use crate::lifecycle::notice::Event;
 use crate::lifecycle::policy::Revision;
 use crate::lifecycle::time::{Moment, Timestamp};
-use crate::lifecycle::workflow::Kind;
+use crate::lifecycle::workflow::{Kind, Outcome};
 
 pub use backup::{backup, backups, restore};
 pub use check::{Depth, check};
@@ -145,13 +147,36 @@ impl Journal {
         self.whole(|connection| sqlite::apply(connection, changes))
     }
 
-    /// Returns notices due at `now`, oldest first, and when the next one is due.
-    pub fn notices_due(
+    /// Returns what waits for one channel, what is due first before the rest; `limit` at most.
+    pub fn notices_pending(&mut self, channel: &str, limit: u32) -> Result<Vec<NoticeRecord>, JournalError> {
+        notices::pending(&self.connection, channel, limit)
+    }
+
+    /// Returns one notice.
+    pub fn notice(&mut self, number: u64) -> Result<Option<NoticeRecord>, JournalError> {
+        notices::numbered(&self.connection, number)
+    }
+
+    /// Returns when a channel was told last of the same, or was last to be; what gathers does not count.
+    pub fn told_at(
         &mut self,
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<(Vec<PendingNotice>, Option<Timestamp>), JournalError> {
-        load::notices_due(&self.connection, now, limit)
+        channel: &str,
+        event: Event,
+        policy_uid: Option<&str>,
+    ) -> Result<Option<Timestamp>, JournalError> {
+        notices::told_at(&self.connection, channel, event, policy_uid)
+    }
+
+    /// Returns when a policy came.
+    pub fn adopted_at(&self, policy_uid: &str) -> Result<Option<Timestamp>, JournalError> {
+        let found: Option<i64> =
+            load::value(&self.connection, "select adopted_at from policies where policy_uid = ?1", [policy_uid])?;
+        Ok(found.map(Timestamp::from_millis))
+    }
+
+    /// Returns how the latest settled run of a workflow ended that either did what it was for, or did not.
+    pub fn last_outcome(&mut self, policy_uid: &str, kind: Kind) -> Result<Option<Outcome>, JournalError> {
+        notices::last_outcome(&self.connection, policy_uid, kind)
     }
 
     /// Returns one plan.
@@ -254,9 +279,9 @@ impl Journal {
         self.place.as_ref().map_or(Ok(()), |place| open::room(&place.directory))
     }
 
-    /// Returns how many notices no channel has taken yet.
-    pub fn notices_waiting(&mut self) -> Result<u64, JournalError> {
-        load::notices_waiting(&self.connection)
+    /// Returns what every channel is owed, by name; those that were told everything are not among them.
+    pub fn notices_waiting(&mut self) -> Result<BTreeMap<Box<str>, Waiting>, JournalError> {
+        notices::waiting(&self.connection)
     }
 
     /// Does something in a transaction of this epoch, wholly or not at all.

@@ -9,11 +9,12 @@ use wildmatch::WildMatch;
 
 use super::change::{Audit, AuditRecord, DocumentKind, Loaded, PlanRecord, RunRecord, Skip};
 use super::error::{JournalError, OpenError};
-use super::load::{self, NOTICE_COLUMNS, RUN_COLUMNS, all, unsigned, value};
+use super::load::{self, RUN_COLUMNS, all, unsigned, value};
 use super::record::{
-    Counts, Document, NoticeRecord, NoticeState, OperationKind, OperationRecord, PolicyRecord, PolicyVersion,
+    Counts, Document, NoticeQuery, NoticeRecord, NoticeState, OperationKind, OperationRecord, PolicyRecord,
+    PolicyVersion, Waiting,
 };
-use super::{FILE, edits, open, operations, plans};
+use super::{FILE, edits, notices, open, operations, plans};
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::Kind;
 
@@ -207,26 +208,39 @@ impl Reader {
         all(&self.connection, sql, params![policy, limit.min(ROWS_MAX)], load::skip)
     }
 
-    /// Returns notices in one state or in any, newest first.
-    pub fn notices(&self, state: Option<NoticeState>, limit: u32) -> Result<Vec<NoticeRecord>, JournalError> {
+    /// Returns notices, newest first.
+    pub fn notices(&self, query: &NoticeQuery) -> Result<Vec<NoticeRecord>, JournalError> {
+        let NoticeQuery { state, channel, policy, limit } = query;
+        let columns = notices::COLUMNS;
         let sql = format!(
-            "select {NOTICE_COLUMNS} from notices where ?1 is null or state = ?1 order by number desc limit ?2"
+            "select {columns} from notices where (?1 is null or state = ?1) and (?2 is null or channel = ?2)
+                and (?3 is null or policy = ?3) order by number desc limit ?4"
         );
-        all(&self.connection, &sql, params![state.map(NoticeState::word), limit.min(ROWS_MAX)], load::notice)
+        let state = state.map(NoticeState::word);
+        all(&self.connection, &sql, params![state, channel, policy, (*limit).min(ROWS_MAX)], notices::record)
+    }
+
+    /// Returns one notice.
+    pub fn notice(&self, number: u64) -> Result<Option<NoticeRecord>, JournalError> {
+        notices::numbered(&self.connection, number)
+    }
+
+    /// Returns what every channel is owed, by name; those that were told everything are not among them.
+    pub fn notices_waiting(&self) -> Result<BTreeMap<Box<str>, Waiting>, JournalError> {
+        notices::waiting(&self.connection)
     }
 
     /// Returns how many rows of each sort there are.
     pub fn counts(&self) -> Result<Counts, JournalError> {
         let count = |sql: &str| unsigned(value(&self.connection, sql, [])?.unwrap_or_default());
         let _look = self.connection.unchecked_transaction()?;
-        let oldest = "select min(at) from notices where state = 'pending'";
         Ok(Counts {
             policies: count("select count(*) from policies where retired_at is null")?,
             runs: count("select count(*) from runs")?,
             runs_active: count("select count(*) from workflows where phase = 'active'")?,
             notices_pending: count("select count(*) from notices where state = 'pending'")?,
             notices_undeliverable: count("select count(*) from notices where state = 'undeliverable'")?,
-            notice_oldest_at: value::<Option<i64>>(&self.connection, oldest, [])?.flatten().map(Timestamp::from_millis),
+            notice_oldest_at: notices::oldest(&self.connection)?,
             file_bytes: count("pragma page_count")? * count("pragma page_size")?,
         })
     }

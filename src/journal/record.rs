@@ -10,18 +10,26 @@ use crate::lifecycle::time::Timestamp;
 /// A notice and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoticeRecord {
-    /// The notice.
+    /// What it is called where people name one.
+    pub number: u64,
+    /// The notice; where it stands for several, what it says is of the latest.
     pub notice: Notice,
+    /// How many it stands for, 1 or more.
+    pub count: u32,
+    /// When the latest of them happened.
+    pub latest_at: Timestamp,
     /// What became of it.
     pub state: NoticeState,
     /// Tries so far.
     pub attempts: u32,
     /// When it is due, while it is pending.
     pub due_at: Option<Timestamp>,
-    /// When it was delivered or given up.
+    /// When it was delivered, given up or superseded.
     pub settled_at: Option<Timestamp>,
     /// What was said last, unless it was delivered.
     pub trouble: Option<String>,
+    /// What the channel answered that took it.
+    pub answer: Option<String>,
 }
 
 /// What became of a notice.
@@ -33,17 +41,48 @@ pub enum NoticeState {
     Delivered,
     /// Given up, kept, shown.
     Undeliverable,
+    /// Something said since says more.
+    Superseded,
 }
 
 impl NoticeState {
+    /// All of them.
+    pub const ALL: [NoticeState; 4] =
+        [NoticeState::Pending, NoticeState::Delivered, NoticeState::Undeliverable, NoticeState::Superseded];
+
     /// Returns the word for it.
     pub fn word(self) -> &'static str {
         match self {
             NoticeState::Pending => "pending",
             NoticeState::Delivered => "delivered",
             NoticeState::Undeliverable => "undeliverable",
+            NoticeState::Superseded => "superseded",
         }
     }
+}
+
+/// What a channel is owed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many notices it has not taken yet.
+    pub pending: u64,
+    /// When the first of them is due.
+    pub due_at: Option<Timestamp>,
+    /// How many were given up.
+    pub undeliverable: u64,
+}
+
+/// Which notices are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NoticeQuery {
+    /// In this state only.
+    pub state: Option<NoticeState>,
+    /// Of this channel only.
+    pub channel: Option<Box<str>>,
+    /// About this policy only.
+    pub policy: Option<Box<str>>,
+    /// So many at most.
+    pub limit: u32,
 }
 
 /// The last good text of a file.

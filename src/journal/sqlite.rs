@@ -9,13 +9,10 @@ use std::collections::BTreeMap;
 
 use rusqlite::{CachedStatement, Connection, Row, Statement, params};
 
-use super::change::{
-    Adoption, Audit, Begun, Change, Delivered, Delivery, DocumentKind, GuardMemory, Notice, RequestKey, Settled, Skip,
-    State,
-};
+use super::change::{Adoption, Audit, Begun, Change, DocumentKind, GuardMemory, RequestKey, Settled, Skip, State};
 use super::error::{ErrorKind, JournalError};
 use super::rows::{self, StateRow};
-use super::{age_locks, chain, edits, holds, load, operations, plans, tokens};
+use super::{age_locks, chain, edits, holds, load, notices, operations, plans, tokens};
 use crate::lifecycle::policy::Switch;
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::{Kind, Outcome};
@@ -164,8 +161,13 @@ fn apply_one<'a>(
             one(rows, || format!("policy {policy_uid} is not known"))
         }
         Change::Audit(audit) => write_audit(connection, audit),
-        Change::Notice(notice) => write_notice(connection, notice),
-        Change::Delivery(delivery) => deliver(connection, delivery),
+        Change::Owe(owed) => notices::owe(connection, owed),
+        Change::Delivery(delivery) => notices::deliver(connection, delivery),
+        Change::Resend { number, at } => notices::resend(connection, *number, *at),
+        Change::Hurry { channel, at } => notices::hurry(connection, channel, *at),
+        Change::Supersede { run_id, at } => notices::supersede(connection, run_id, *at),
+        Change::Raise(alarm) => notices::raise(connection, alarm),
+        Change::Clear { event, subject } => notices::clear(connection, *event, subject),
         Change::Document { kind, name, origin, text, at } => {
             write_document(connection, *kind, name, origin, text.as_deref(), *at)
         }
@@ -375,47 +377,6 @@ fn write_audit(connection: &Connection, audit: &Audit) -> Result<(), JournalErro
         chain
     ])?;
     Ok(())
-}
-
-fn write_notice(connection: &Connection, notice: &Notice) -> Result<(), JournalError> {
-    let Notice { key, policy_uid, policy, run_id, event, channel, subject, body, at } = notice;
-    let sql = "insert into notices
-            (key, policy_uid, policy, run_id, event, channel, subject, body, at, state, attempts, due_at)
-        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'pending', 0, ?9) on conflict (key) do nothing";
-    connection.prepare_cached(sql)?.execute(params![
-        key,
-        policy_uid,
-        policy,
-        run_id,
-        event,
-        channel,
-        subject,
-        body,
-        at.millis()
-    ])?;
-    Ok(())
-}
-
-/// What was delivered stays delivered; what was given up may be tried again.
-fn deliver(connection: &Connection, delivery: &Delivery) -> Result<(), JournalError> {
-    let Delivery { key, at, result } = delivery;
-    let (state, attempts, due_at, settled_at, trouble) = match result {
-        Delivered::Trying { again_at } => ("pending", 1, Some(again_at.millis()), None, None),
-        Delivered::Done => ("delivered", 0, None, Some(at.millis()), None),
-        Delivered::Again { at: again_at, trouble } => ("pending", 0, Some(again_at.millis()), None, Some(trouble)),
-        Delivered::Undeliverable { trouble } => ("undeliverable", 0, None, Some(at.millis()), Some(trouble)),
-    };
-    // While a try is under way the trouble of the one before it is still the latest.
-    let sql = "update notices
-        set state = ?2, attempts = attempts + ?3, due_at = ?4, settled_at = ?5,
-            trouble = case when ?2 = 'delivered' then null else coalesce(?6, trouble) end
-        where key = ?1 and state <> 'delivered'";
-    let rows = connection.prepare_cached(sql)?.execute(params![key, state, attempts, due_at, settled_at, trouble])?;
-    if rows == 1 {
-        return Ok(());
-    }
-    let known = connection.prepare_cached("select 1 from notices where key = ?1")?.exists(params![key])?;
-    one(usize::from(known), || format!("notice {key} is not known"))
 }
 
 fn write_document(

@@ -1,6 +1,6 @@
 //! Which settled runs are worth telling whom, and in what words.
 
-use super::policy::Notification;
+use super::time::{Span, Timestamp};
 use super::workflow::{Ending, Kind, Outcome};
 
 /// What a notice tells of.
@@ -169,44 +169,86 @@ impl Facts {
 /// What is worth telling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Telling {
-    /// Which of the policy's conditions it falls under.
-    pub event: &'static str,
+    /// Which condition it falls under.
+    pub event: Event,
     /// In a line.
     pub subject: String,
     /// In full.
-    pub body: String,
+    pub facts: Facts,
 }
 
-/// Returns what a settled run is worth telling, `None` when the policy does not ask for it. Exactly
-/// one telling a run, never one an attempt.
-pub fn compose(notification: &Notification, policy: &str, kind: Kind, ending: &Ending) -> Option<Telling> {
-    let (event, wanted, verb) = match (ending.outcome, kind) {
-        (Outcome::Succeeded, Kind::Creation) => ("creation", notification.creation, "succeeded"),
+impl Telling {
+    /// Returns what is told of a policy, as far as its name and an event say it.
+    pub fn of(event: Event, policy: &str, said: &str, what: impl Into<String>) -> Telling {
+        let look = Some(format!("snapkeep explain {policy}"));
+        Telling {
+            event,
+            subject: format!("{policy}: {said}"),
+            facts: Facts { what: what.into(), look, ..Facts::default() },
+        }
+    }
+}
+
+impl Telling {
+    /// Returns what is told of the daemon.
+    pub fn of_daemon(event: Event, subject: &str, what: impl Into<String>) -> Telling {
+        Telling { event, subject: subject.into(), facts: Facts { what: what.into(), ..Facts::default() } }
+    }
+}
+
+/// Returns what a settled run is worth telling: at most one telling of what came of it, and another where it is
+/// the first that succeeded after one that did not. Never one an attempt.
+pub fn settled(policy: &str, kind: Kind, ending: &Ending, was_failing: bool) -> Vec<Telling> {
+    let (event, said) = match (ending.outcome, kind) {
+        (Outcome::Succeeded, Kind::Creation) => (Some(Event::Creation), "succeeded"),
         // A deletion that found nothing to do is no news.
-        (Outcome::Succeeded, Kind::Deletion) => {
-            ("deletion", notification.deletion && ending.message != NOTHING_TO_DELETE, "succeeded")
-        }
-        (Outcome::Failed, _) => ("failure", notification.failure, "failed"),
-        (Outcome::Held, _) => ("held", notification.failure, "is held until a person has looked"),
-        (Outcome::TimeLimitExceeded, _) => {
-            ("time_limit_exceeded", notification.time_limit_exceeded, "exceeded its time limit")
-        }
+        (Outcome::Succeeded, Kind::Deletion) if ending.message == NOTHING_TO_DELETE => (None, "succeeded"),
+        (Outcome::Succeeded, Kind::Deletion) => (Some(Event::Deletion), "succeeded"),
+        (Outcome::Failed, _) => (Some(Event::Failure), "failed"),
+        (Outcome::Held, _) => (Some(Event::Held), "is held until a person has looked"),
+        (Outcome::TimeLimitExceeded, _) => (Some(Event::TimeLimitExceeded), "exceeded its time limit"),
         // Whoever removed or stopped the policy knows.
-        (Outcome::Cancelled, _) => return None,
+        (Outcome::Cancelled, _) => (None, "was called off"),
     };
-    if !wanted || notification.channels.is_empty() {
-        return None;
-    }
-    let subject = format!("{policy}: {} {verb}", kind.word());
-    let mut body = format!("policy: {policy}\nworkflow: {}\nwhat: {}", kind.word(), ending.message);
-    if let Some(cause) = &ending.cause {
-        body.push_str(&format!("\nwhy: {cause}"));
-    }
-    Some(Telling { event, subject, body })
+    let telling = |event, said: &str| {
+        let mut telling = Telling::of(event, policy, &format!("{} {said}", kind.word()), ending.message.clone());
+        telling.facts.workflow = Some(kind.word().into());
+        telling.facts.why.clone_from(&ending.cause);
+        telling
+    };
+    let recovered = ending.outcome == Outcome::Succeeded && was_failing;
+    let mut tellings: Vec<Telling> = event.map(|event| telling(event, said)).into_iter().collect();
+    tellings.extend(recovered.then(|| telling(Event::Recovered, "works again")));
+    tellings
 }
 
 /// What a deletion says that had nothing to do.
 pub const NOTHING_TO_DELETE: &str = "nothing to delete";
+
+/// Something that goes on until it is over, and is told again by channels that want it so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// What.
+    pub event: Event,
+    /// Of what: a policy's uid, a file, the clock.
+    pub subject: Box<str>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl Alarm {
+    /// Returns under which key it is told: the same for as long as it goes on.
+    pub fn key(&self) -> String {
+        format!("{}-{}-{}", self.subject, self.event.word(), self.since.millis())
+    }
+
+    /// Returns which repetition is due at `now`, where any is, and when the next one will be.
+    pub fn repetition(&self, every: &Span, now: Timestamp) -> (Option<i64>, Timestamp) {
+        let every_ms = every.millis().max(1);
+        let number = now.since(self.since).max(0) / every_ms;
+        ((number > 0).then_some(number), self.since.plus((number + 1).saturating_mul(every_ms)))
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -214,45 +256,73 @@ mod tests {
 
     #[test]
     fn every_outcome_is_told_under_its_own_condition_and_none_twice() {
-        let all = Notification {
-            channels: vec!["log".into()],
-            creation: true,
-            deletion: true,
-            failure: true,
-            time_limit_exceeded: true,
-        };
-        let none = Notification {
-            creation: false,
-            deletion: false,
-            failure: false,
-            time_limit_exceeded: false,
-            ..all.clone()
-        };
         for (outcome, kind, event) in [
-            (Outcome::Succeeded, Kind::Creation, Some("creation")),
-            (Outcome::Succeeded, Kind::Deletion, Some("deletion")),
-            (Outcome::Failed, Kind::Creation, Some("failure")),
-            (Outcome::Failed, Kind::Deletion, Some("failure")),
-            (Outcome::Held, Kind::Deletion, Some("held")),
-            (Outcome::TimeLimitExceeded, Kind::Creation, Some("time_limit_exceeded")),
+            (Outcome::Succeeded, Kind::Creation, Some(Event::Creation)),
+            (Outcome::Succeeded, Kind::Deletion, Some(Event::Deletion)),
+            (Outcome::Failed, Kind::Creation, Some(Event::Failure)),
+            (Outcome::Failed, Kind::Deletion, Some(Event::Failure)),
+            (Outcome::Held, Kind::Deletion, Some(Event::Held)),
+            (Outcome::TimeLimitExceeded, Kind::Creation, Some(Event::TimeLimitExceeded)),
+            (Outcome::TimeLimitExceeded, Kind::Deletion, Some(Event::TimeLimitExceeded)),
             (Outcome::Cancelled, Kind::Deletion, None),
         ] {
             let ending = Ending::new(outcome, "what happened").because("why it did");
-            let told = compose(&all, "db", kind, &ending);
-            assert_eq!(told.as_ref().map(|telling| telling.event), event);
-            if let Some(telling) = told {
-                assert!(telling.body.contains("what happened") && telling.body.contains("why it did"));
+            for was_failing in [false, true] {
+                let told = settled("db", kind, &ending, was_failing);
+                let recovered = was_failing && outcome == Outcome::Succeeded;
+                let expected: Vec<Event> = event.into_iter().chain(recovered.then_some(Event::Recovered)).collect();
+                assert_eq!(told.iter().map(|telling| telling.event).collect::<Vec<_>>(), expected);
+                for telling in told {
+                    assert_eq!(telling.facts.what, "what happened");
+                    assert_eq!(telling.facts.why.as_deref(), Some("why it did"));
+                    assert!(telling.subject.starts_with("db: "), "{}", telling.subject);
+                }
             }
-            assert_eq!(compose(&none, "db", kind, &ending), None);
-            let nobody = Notification { channels: Vec::new(), ..all.clone() };
-            assert_eq!(compose(&nobody, "db", kind, &ending), None);
         }
     }
 
     #[test]
     fn a_deletion_that_found_nothing_is_no_news() {
-        let all = Notification { channels: vec!["log".into()], deletion: true, ..Notification::default() };
         let ending = Ending::new(Outcome::Succeeded, NOTHING_TO_DELETE);
-        assert_eq!(compose(&all, "db", Kind::Deletion, &ending), None);
+        assert_eq!(settled("db", Kind::Deletion, &ending, false), []);
+        let recovered: Vec<Event> =
+            settled("db", Kind::Deletion, &ending, true).iter().map(|telling| telling.event).collect();
+        assert_eq!(recovered, [Event::Recovered]);
+    }
+
+    #[test]
+    fn what_goes_on_is_repeated_at_even_distances_whenever_it_is_asked() {
+        let alarm = Alarm { event: Event::Stale, subject: "u".into(), since: Timestamp::from_millis(1_000) };
+        let every = Span::from_millis(100);
+        let at = |now| alarm.repetition(&every, Timestamp::from_millis(now));
+        assert_eq!(at(1_000), (None, Timestamp::from_millis(1_100)));
+        assert_eq!(at(1_099), (None, Timestamp::from_millis(1_100)));
+        assert_eq!(at(1_100), (Some(1), Timestamp::from_millis(1_200)));
+        assert_eq!(at(1_350), (Some(3), Timestamp::from_millis(1_400)));
+        assert_eq!(at(0), (None, Timestamp::from_millis(1_100)));
+    }
+
+    #[test]
+    fn what_goes_wrong_is_told_unless_it_is_switched_off() {
+        let usual = super::super::policy::Conditions::default();
+        let told: Vec<&str> =
+            Event::CONDITIONS.into_iter().filter(|event| usual.has(*event)).map(Event::word).collect();
+        assert_eq!(
+            told,
+            [
+                "failure",
+                "time_limit_exceeded",
+                "recovered",
+                "stale",
+                "held",
+                "skipped",
+                "missed",
+                "problem",
+                "clock",
+                "undeliverable"
+            ]
+        );
+        assert!(!usual.with(Event::Stale, false).has(Event::Stale));
+        assert!(!usual.has(Event::Start) && !usual.has(Event::Test));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::date_format::DateFormat;
 use super::keep_rules::KeepRules;
+use super::notice::Event;
 use super::schedule::Schedule;
 use super::time::Span;
 
@@ -56,6 +57,9 @@ pub struct CreationRule {
     pub pace: Pace,
     /// Whether a snapshot with unreadable parts counts as made.
     pub partial: bool,
+    /// People are told when there was no good snapshot for so long. Twice the longest gap of the schedule unless
+    /// given.
+    pub stale_after: Span,
 }
 
 /// When and what is deleted.
@@ -270,29 +274,50 @@ impl fmt::Display for Condition {
 }
 
 /// Whom to tell what.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notification {
-    /// Channel names; none means nobody is told.
-    pub channels: Vec<Box<str>>,
-    /// Tell of snapshots made.
-    pub creation: bool,
-    /// Tell of snapshots deleted.
-    pub deletion: bool,
-    /// Tell of failures. True unless switched off: silence is the commonest complaint.
-    pub failure: bool,
-    /// Tell of time limits passed. True unless switched off.
-    pub time_limit_exceeded: bool,
+    /// Everybody who is told; none means nobody is.
+    pub channels: Vec<Told>,
 }
 
-impl Default for Notification {
-    fn default() -> Notification {
-        Notification {
-            channels: Vec::new(),
-            creation: false,
-            deletion: false,
-            failure: true,
-            time_limit_exceeded: true,
-        }
+/// A channel, and what it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The channel's name.
+    pub channel: Box<str>,
+    /// Of what.
+    pub conditions: Conditions,
+}
+
+/// A set of events. What goes wrong is in it unless switched off: silence is the commonest complaint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conditions(u16);
+
+impl Default for Conditions {
+    fn default() -> Conditions {
+        let usual = |event: &Event| !matches!(event, Event::Creation | Event::Deletion);
+        Event::CONDITIONS.into_iter().filter(usual).fold(Conditions::NONE, |set, event| set.with(event, true))
+    }
+}
+
+impl Conditions {
+    /// Nothing is told.
+    pub const NONE: Conditions = Conditions(0);
+
+    fn bit(event: Event) -> u16 {
+        Event::CONDITIONS.into_iter().position(|known| known == event).map_or(0, |place| 1 << place)
+    }
+
+    /// Whether this is told.
+    pub fn has(self, event: Event) -> bool {
+        self.0 & Conditions::bit(event) != 0
+    }
+
+    /// Returns the same with this told, or not.
+    #[must_use]
+    pub fn with(self, event: Event, is_told: bool) -> Conditions {
+        let bit = Conditions::bit(event);
+        Conditions(if is_told { self.0 | bit } else { self.0 & !bit })
     }
 }
 

@@ -182,18 +182,24 @@ impl Schedule {
 
     /// Returns the shortest gap between triggers that the coming days hold, for warnings.
     pub fn shortest_gap(&self, from: Timestamp) -> Span {
-        Span::from_millis(self.gaps(from).0)
+        self.gaps(from).0
     }
 
     /// Returns the longest gap between triggers that the coming days hold: how long nothing happens
     /// while all is well.
     pub fn longest_gap(&self, from: Timestamp) -> Span {
-        Span::from_millis(self.gaps(from).1)
+        self.gaps(from).1
+    }
+
+    /// Returns both.
+    pub fn gaps(&self, from: Timestamp) -> (Span, Span) {
+        let (shortest, longest) = self.gaps_ms(from);
+        (Span::from_millis(shortest), Span::from_millis(longest))
     }
 
     /// Returns the shortest and the longest gap, in milliseconds, among the triggers of the coming days,
     /// or between the next two where those are further apart.
-    fn gaps(&self, from: Timestamp) -> (i64, i64) {
+    fn gaps_ms(&self, from: Timestamp) -> (i64, i64) {
         let (cron, zone) = match &self.calendar {
             Calendar::Interval { every } => return (every.millis(), every.millis()),
             Calendar::Cron { cron, zone } => (cron, zone),

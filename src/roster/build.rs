@@ -137,7 +137,7 @@ pub(super) fn names_wanted(text: &str) -> (Option<String>, Vec<String>) {
     let document = PolicyDocument::read(&mut Findings::new(Path::new(""), text));
     let repository = document.snapshot_config.and_then(|part| part.repository).map(|name| name.value);
     let channels = document.notification.map(|part| part.channels).unwrap_or_default();
-    (repository, channels.into_iter().map(|name| name.value).collect())
+    (repository, channels.into_iter().map(|channel| channel.name.value).collect())
 }
 
 /// Returns the revision of a policy's text under a repository's.

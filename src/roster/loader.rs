@@ -168,6 +168,7 @@ impl Loader {
         let settings = self.load_settings(&mut load);
         self.load_repositories(&mut load);
         self.load_channels(&mut load);
+        self.check_default_channels(&settings, &mut load);
         self.load_policies(&mut load);
         self.drop_what_nobody_needs(&mut load);
 
@@ -230,6 +231,18 @@ impl Loader {
         self.note(&taken);
     }
 
+    /// Says which channels the settings name that are not there.
+    fn check_default_channels(&self, settings: &Settings, load: &mut Load) {
+        for told in &settings.notification.channels {
+            if !self.channels.tracked.get(&*told.channel).is_some_and(|channel| channel.good.is_some()) {
+                let file = self.sources.settings_file().unwrap_or_else(|| Path::new("snapkeep.toml").into());
+                let message = format!("[notification] names the channel `{}`, and there is none", told.channel);
+                let hint = format!("write channels.d/{}.toml", told.channel);
+                load.problems.push(Problem::of_file(&file, message).with_hint(hint));
+            }
+        }
+    }
+
     fn note(&mut self, taken: &TakenIn) {
         self.files_read += taken.files;
         self.generation += u64::from(taken.changed);
@@ -243,13 +256,22 @@ impl Loader {
             return;
         }
         let policies = in_force(&self.policies);
+        let settings = self.settings.clone();
+        let is_default = |name: &str| {
+            let told = settings.iter().flat_map(|settings| &settings.notification.channels);
+            told.into_iter().any(|told| *told.channel == *name)
+        };
         let needers = |kind: FileKind, name: &str| -> Vec<&str> {
             let needs = |entry: &&Arc<Entry>| match kind {
                 FileKind::Repository => *entry.policy.repository == *name,
-                FileKind::Channel => entry.policy.notification.channels.iter().any(|channel| **channel == *name),
+                FileKind::Channel => entry.policy.notification.channels.iter().any(|told| *told.channel == *name),
                 FileKind::Policy => false,
             };
-            policies.values().filter(needs).map(|entry| &*entry.policy.name).collect()
+            let mut needers: Vec<&str> = policies.values().filter(needs).map(|entry| &*entry.policy.name).collect();
+            if kind == FileKind::Channel && is_default(name) {
+                needers.insert(0, "snapkeep.toml");
+            }
+            needers
         };
         let dropped = drop_unneeded(&mut self.repositories, FileKind::Repository, &needers, load)
             + drop_unneeded(&mut self.channels, FileKind::Channel, &needers, load);

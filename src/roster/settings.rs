@@ -15,9 +15,10 @@ pub fn load_settings(sources: &Sources) -> (Settings, Vec<Problem>) {
 }
 
 pub(super) fn read_settings(sources: &Sources, trust: &Trust) -> (Settings, Vec<Problem>) {
-    let chosen =
-        sources.settings_files().iter().rev().find(|file| sources.is_named() || file.symlink_metadata().is_ok());
-    let Some(path) = chosen else { return (Settings::default_in(sources.defaults()), Vec::new()) };
+    let Some(path) = sources.settings_file() else {
+        return (Settings::default_in(sources.defaults()), Vec::new());
+    };
+    let path = path.as_path();
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         Some(_) | None => Path::new("."),

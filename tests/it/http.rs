@@ -322,11 +322,13 @@ fn explain_keeps_the_words_of_opensearch_and_says_what_it_waits_for() {
         &expect![[r#"
             {
               "daemon": {
+                "alarms": [],
                 "clock_moved_back": null,
                 "clock_vouched": null,
                 "housekeeping": [],
                 "installation": "installation-1",
                 "last_turn": 1772330480000,
+                "notices_undeliverable": 0,
                 "notices_waiting": 0,
                 "now": 1772330490000,
                 "overdue": [],

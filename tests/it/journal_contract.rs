@@ -6,17 +6,19 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use snapkeep::journal::change::{
-    Adoption, Audit, Begun, Change, Delivered, Delivery, DocumentKind, LoadedPolicy, Notice, RunRecord, Settled, Skip,
-    SkipReason, State,
+    Adoption, Audit, Begun, Change, Delivered, Delivery, DocumentKind, LoadedPolicy, Notice, OfPolicy, Owed, RunRecord,
+    Settled, Skip, SkipReason, State,
 };
 use snapkeep::journal::record::{
-    Document, HoldRecord, OperationEnd, OperationKind, OperationOutcome, OperationRecord, TokenRecord,
+    Document, HoldRecord, NoticeRecord, NoticeState, OperationEnd, OperationKind, OperationOutcome, OperationRecord,
+    TokenRecord, Waiting,
 };
 use snapkeep::journal::{ErrorKind, Journal};
 use snapkeep::lifecycle::age_lock::{AgeLock, Locked};
 use snapkeep::lifecycle::creation::Creation;
 use snapkeep::lifecycle::deletion::Deletion;
 use snapkeep::lifecycle::hold::Hold;
+use snapkeep::lifecycle::notice::{Alarm, Event, Facts};
 use snapkeep::lifecycle::plan::Target;
 use snapkeep::lifecycle::policy::{Revision, Switch};
 use snapkeep::lifecycle::role::Role;
@@ -73,6 +75,11 @@ contract!(
     a_stopped_policy_stays_stopped,
     the_same_notice_twice_is_one,
     a_notice_waits_until_it_is_due_and_ends_once,
+    equal_notices_gather_until_one_is_tried,
+    what_a_run_says_at_its_beginning_is_superseded_by_its_end,
+    what_a_changed_channel_refused_is_due_at_once,
+    what_goes_on_is_known_until_it_is_over,
+    how_a_run_ended_before_is_known,
     skips_are_summed_since_the_last_run_began,
     the_last_good_text_of_a_file_is_kept_until_it_is_forgotten,
     terms_are_kept_while_a_run_needs_them,
@@ -131,7 +138,7 @@ fn a_commit_is_whole_or_nothing(open: Open) {
     let changes = [
         begin("r1", "u", 10),
         Change::Audit(audit(11, "delete", "db-1", Some("r1"))),
-        Change::Notice(notice("k", 12)),
+        owed("k", 12),
         Change::Skip(skip("u", SkipReason::Missed, 3, 12)),
         Change::Document {
             kind: DocumentKind::Policy,
@@ -149,7 +156,7 @@ fn a_commit_is_whole_or_nothing(open: Open) {
     assert_eq!(refusal(&mut opened, &changes), ErrorKind::Conflict);
     assert_eq!(opened.journal.load().expect("loaded"), before);
     assert!(documents(&mut opened).is_empty());
-    assert_eq!(opened.journal.notices_due(at(99), 9).expect("read"), (Vec::new(), None));
+    assert!(waiting(&mut opened).is_empty());
     // All but the last are good.
     commit(&mut opened, &changes[..8]);
 }
@@ -318,43 +325,164 @@ fn a_stopped_policy_stays_stopped(open: Open) {
     assert_eq!(policy(&mut opened, "u").switch, Switch::AsWritten);
 }
 
+/// What waits for a channel: `a 0 5` is notice `a`, not yet tried, due at 5.
+fn waiting(opened: &mut Opened) -> Vec<String> {
+    let pending = opened.journal.notices_pending("mail", 99).expect("read");
+    let words = |record: &NoticeRecord| {
+        let due = record.due_at.expect("it is pending").millis();
+        format!("{} {} {due}", record.notice.key, record.attempts)
+    };
+    pending.iter().map(words).collect()
+}
+
+fn deliver(key: &str, now: i64, result: Delivered) -> Change {
+    Change::Delivery(Delivery { key: key.into(), at: at(now), result })
+}
+
+fn done() -> Delivered {
+    Delivered::Done { answer: "taken".into() }
+}
+
 fn the_same_notice_twice_is_one(open: Open) {
     let mut opened = open();
-    commit(&mut opened, &[Change::Notice(notice("k", 5))]);
-    commit(&mut opened, &[Change::Notice(Notice { body: "another".into(), ..notice("k", 6) })]);
-    let (due, next) = opened.journal.notices_due(at(10), 9).expect("read");
-    assert_eq!(due.iter().map(|due| &due.notice).collect::<Vec<_>>(), [&notice("k", 5)]);
-    assert_eq!(next, None);
-    let delivery = Delivery { key: "k".into(), at: at(7), result: Delivered::Done };
-    commit(&mut opened, &[Change::Delivery(delivery), Change::Notice(notice("k", 8))]);
-    assert_eq!(opened.journal.notices_due(at(10), 9).expect("read"), (Vec::new(), None));
+    commit(&mut opened, &[owed("k", 5)]);
+    let another = Notice { subject: "another".into(), ..notice("k", 6) };
+    for gathers in [false, true] {
+        let owed = Owed { notice: another.clone(), due_at: at(6), gathers };
+        commit(&mut opened, &[Change::Owe(Box::new(owed))]);
+    }
+    let pending = opened.journal.notices_pending("mail", 9).expect("read");
+    let there: Vec<_> = pending.iter().map(|record| (&record.notice, record.count)).collect();
+    assert_eq!(there, [(&notice("k", 5), 1)]);
+    commit(&mut opened, &[deliver("k", 7, done()), owed("k", 8)]);
+    assert!(waiting(&mut opened).is_empty());
 }
 
 fn a_notice_waits_until_it_is_due_and_ends_once(open: Open) {
     let mut opened = open();
-    commit(&mut opened, &[Change::Notice(notice("a", 5)), Change::Notice(notice("b", 4))]);
-    let keys = |opened: &mut Opened, now, limit| {
-        let (due, next) = opened.journal.notices_due(at(now), limit).expect("read");
-        (due.iter().map(|due| format!("{} {}", due.notice.key, due.attempts)).collect::<Vec<_>>().join(", "), next)
-    };
-    assert_eq!(keys(&mut opened, 3, 9), ("".into(), Some(at(4))));
-    assert_eq!(keys(&mut opened, 9, 9), ("b 0, a 0".into(), None));
-    assert_eq!(keys(&mut opened, 9, 1), ("b 0".into(), Some(at(5))));
-    let deliver = |key: &str, now, result| Change::Delivery(Delivery { key: key.into(), at: at(now), result });
+    commit(&mut opened, &[owed("a", 5), owed("b", 4)]);
+    assert_eq!(waiting(&mut opened), ["b 0 4", "a 0 5"]);
+    assert_eq!(opened.journal.notices_pending("mail", 1).expect("read").len(), 1);
+    assert_eq!(opened.journal.notices_pending("pager", 9).expect("read"), []);
     commit(&mut opened, &[deliver("b", 9, Delivered::Trying { again_at: at(60) })]);
-    assert_eq!(keys(&mut opened, 9, 9), ("a 0".into(), Some(at(60))));
     // Counted before it was made: whoever dies now comes back to one try.
-    assert_eq!(keys(&mut opened, 60, 9), ("a 0, b 1".into(), None));
+    assert_eq!(waiting(&mut opened), ["a 0 5", "b 1 60"]);
     commit(&mut opened, &[deliver("b", 10, Delivered::Again { at: at(30), trouble: "refused".into() })]);
-    assert_eq!(keys(&mut opened, 30, 9), ("a 0, b 1".into(), None));
+    assert_eq!(waiting(&mut opened), ["a 0 5", "b 1 30"]);
     commit(&mut opened, &[deliver("a", 31, Delivered::Undeliverable { trouble: "gone".into() })]);
-    commit(&mut opened, &[deliver("b", 31, Delivered::Done)]);
-    assert_eq!(keys(&mut opened, 99, 9), ("".into(), None));
+    let owed_to = |opened: &mut Opened| opened.journal.notices_waiting().expect("read").remove("mail");
+    let waits = Waiting { pending: 1, due_at: Some(at(30)), undeliverable: 1 };
+    assert_eq!(owed_to(&mut opened), Some(waits));
+    commit(&mut opened, &[deliver("b", 31, done())]);
+    assert!(waiting(&mut opened).is_empty());
     // What the channel took it has; what was given up may be tried again.
     commit(&mut opened, &[deliver("b", 32, Delivered::Again { at: at(40), trouble: "late".into() })]);
     commit(&mut opened, &[deliver("a", 32, Delivered::Trying { again_at: at(50) })]);
-    assert_eq!(keys(&mut opened, 99, 9), ("a 1".into(), None));
-    assert_eq!(refusal(&mut opened, &[deliver("c", 33, Delivered::Done)]), ErrorKind::Conflict);
+    assert_eq!(waiting(&mut opened), ["a 1 50"]);
+    assert_eq!(refusal(&mut opened, &[deliver("c", 33, done())]), ErrorKind::Conflict);
+    // A person wants it again, also what was taken: the same key, from the first try on.
+    let of = |opened: &mut Opened, number| opened.journal.notice(number).expect("read").expect("there");
+    let numbers: Vec<u64> = (1..=2).filter(|number| *of(&mut opened, *number).notice.key == *"b").collect();
+    assert_eq!(of(&mut opened, numbers[0]).answer.as_deref(), Some("taken"));
+    commit(&mut opened, &[Change::Resend { number: numbers[0], at: at(70) }]);
+    assert_eq!(waiting(&mut opened), ["a 1 50", "b 0 70"]);
+}
+
+/// Past a limit, or where it has to wait anyway, equal ones become one with a count.
+fn equal_notices_gather_until_one_is_tried(open: Open) {
+    let mut opened = open();
+    let gathers = |key: &str, now: i64, change: &dyn Fn(&mut Notice)| {
+        let mut notice = notice(key, now);
+        change(&mut notice);
+        Change::Owe(Box::new(Owed { notice, due_at: at(100), gathers: true }))
+    };
+    let same = |_: &mut Notice| {};
+    commit(&mut opened, &[owed("alone", 1), gathers("a", 2, &same), gathers("b", 3, &same), gathers("c", 4, &same)]);
+    commit(&mut opened, &[gathers("other channel", 5, &|notice| notice.channel = "pager".into())]);
+    commit(&mut opened, &[gathers("other event", 5, &|notice| notice.event = Event::Stale)]);
+    commit(&mut opened, &[gathers("daemon", 5, &|notice| notice.policy = None)]);
+    commit(&mut opened, &[gathers("daemon too", 6, &|notice| notice.policy = None)]);
+    let counts = |opened: &mut Opened| {
+        let pending = opened.journal.notices_pending("mail", 99).expect("read");
+        let words = |record: &NoticeRecord| {
+            format!(
+                "{} {}: {} to {}",
+                record.notice.key,
+                record.count,
+                record.notice.at.millis(),
+                record.latest_at.millis()
+            )
+        };
+        pending.iter().map(words).collect::<Vec<_>>()
+    };
+    assert_eq!(counts(&mut opened), ["alone 1: 1 to 1", "a 3: 2 to 4", "other event 1: 5 to 5", "daemon 2: 5 to 6"]);
+    // What is on its way says what it says; the next begins another.
+    commit(&mut opened, &[deliver("a", 101, Delivered::Trying { again_at: at(200) }), gathers("d", 102, &same)]);
+    commit(&mut opened, &[gathers("d", 103, &same)]);
+    assert_eq!(
+        counts(&mut opened),
+        ["alone 1: 1 to 1", "other event 1: 5 to 5", "daemon 2: 5 to 6", "d 1: 102 to 102", "a 3: 2 to 4"]
+    );
+    // What gathers was not told yet.
+    let told_at = |opened: &mut Opened| opened.journal.told_at("mail", Event::Failure, Some("u")).expect("read");
+    assert_eq!(told_at(&mut opened), Some(at(4)));
+    commit(&mut opened, &[deliver("a", 110, done())]);
+    assert_eq!(told_at(&mut opened), Some(at(110)));
+}
+
+fn what_a_run_says_at_its_beginning_is_superseded_by_its_end(open: Open) {
+    let mut opened = open();
+    let start = |key: &str, run_id: &str| {
+        let notice = Notice { event: Event::Start, run_id: Some(run_id.into()), ..notice(key, 5) };
+        Change::Owe(Box::new(Owed { notice, due_at: at(5), gathers: false }))
+    };
+    commit(&mut opened, &[start("a", "r1"), start("b", "r2"), owed("c", 5)]);
+    commit(&mut opened, &[Change::Supersede { run_id: "r1".into(), at: at(6) }]);
+    assert_eq!(waiting(&mut opened), ["b 0 5", "c 0 5"]);
+    commit(&mut opened, &[deliver("a", 7, done())]);
+    let record = opened.journal.notice(1).expect("read").expect("there");
+    assert_eq!((record.state, record.settled_at), (NoticeState::Superseded, Some(at(6))));
+}
+
+fn what_a_changed_channel_refused_is_due_at_once(open: Open) {
+    let mut opened = open();
+    let again = Delivered::Again { at: at(99), trouble: "password".into() };
+    commit(
+        &mut opened,
+        &[owed("a", 5), deliver("a", 6, Delivered::Trying { again_at: at(9) }), deliver("a", 7, again)],
+    );
+    let waits = Owed { notice: notice("b", 5), due_at: at(50), gathers: true };
+    commit(&mut opened, &[Change::Owe(Box::new(waits)), Change::Hurry { channel: "mail".into(), at: at(8) }]);
+    assert_eq!(waiting(&mut opened), ["a 1 8", "b 0 50"]);
+}
+
+fn what_goes_on_is_known_until_it_is_over(open: Open) {
+    let mut opened = open();
+    let alarm = |subject: &str, since| Alarm { event: Event::Stale, subject: subject.into(), since: at(since) };
+    commit(&mut opened, &[Change::Raise(alarm("u", 5)), Change::Raise(alarm("v", 6)), Change::Raise(alarm("u", 7))]);
+    assert_eq!(opened.journal.load().expect("loaded").alarms, [alarm("u", 5), alarm("v", 6)]);
+    commit(&mut opened, &[Change::Clear { event: Event::Stale, subject: "u".into() }]);
+    commit(&mut opened, &[Change::Clear { event: Event::Clock, subject: "v".into() }]);
+    assert_eq!(opened.journal.load().expect("loaded").alarms, [alarm("v", 6)]);
+}
+
+fn how_a_run_ended_before_is_known(open: Open) {
+    let mut opened = open();
+    commit(&mut opened, &[adopt("u", "db")]);
+    let last = |opened: &mut Opened| opened.journal.last_outcome("u", Kind::Creation).expect("read");
+    assert_eq!(last(&mut opened), None);
+    for (number, outcome, expected) in [
+        (1, Outcome::Failed, Outcome::Failed),
+        (2, Outcome::Cancelled, Outcome::Failed),
+        (3, Outcome::Succeeded, Outcome::Succeeded),
+        (4, Outcome::TimeLimitExceeded, Outcome::TimeLimitExceeded),
+    ] {
+        let run = format!("r{number}");
+        commit(&mut opened, &[begin(&run, "u", 10 * number), settle(&run, 10 * number + 1, outcome)]);
+        assert_eq!(last(&mut opened), Some(expected));
+    }
+    commit(&mut opened, &[begin("open", "u", 99)]);
+    assert_eq!(last(&mut opened), Some(Outcome::TimeLimitExceeded));
 }
 
 fn skips_are_summed_since_the_last_run_began(open: Open) {
@@ -573,8 +701,8 @@ fn trimming_keeps_what_is_promised_and_what_is_latest(open: Open) {
         commit(&mut opened, &[Change::Skip(skip("u", SkipReason::Overlap, 1, now))]);
     }
     commit(&mut opened, &[begin("open", "v", 7)]);
-    commit(&mut opened, &[Change::Notice(notice("waits", 1)), Change::Notice(notice("done", 1))]);
-    commit(&mut opened, &[Change::Delivery(Delivery { key: "done".into(), at: at(2), result: Delivered::Done })]);
+    commit(&mut opened, &[owed("waits", 1), owed("done", 1)]);
+    commit(&mut opened, &[deliver("done", 2, done())]);
     let before = opened.journal.load().expect("loaded");
     while opened.journal.trim(at(1000), 3).expect("trimmed") > 0 {}
     let after = opened.journal.load().expect("loaded");
@@ -586,7 +714,7 @@ fn trimming_keeps_what_is_promised_and_what_is_latest(open: Open) {
     assert_eq!(after.policies[0].last_good.as_ref().map(|run| &*run.run_id), Some("r4"));
     // The run under way is still there to settle, and the notice that waits to be delivered.
     commit(&mut opened, &[settle("open", 2000, Outcome::Succeeded)]);
-    assert_eq!(opened.journal.notices_due(at(9999), 9).expect("read").0.len(), 1);
+    assert_eq!(waiting(&mut opened).len(), 1);
     // A run that is gone leaves its trigger to the mark.
     commit(&mut opened, &[begin("again", "u", 0)]);
 }
@@ -621,7 +749,7 @@ fn ten_thousand_changes_are_one_commit(open: Open) {
     for n in 0..2_500 {
         let (uid, run) = (format!("u{n}"), format!("r{n}"));
         changes.extend([adopt(&uid, &uid), begin(&run, &uid, 10), settle(&run, 11, Outcome::Succeeded)]);
-        changes.push(Change::Notice(notice(&run, 12)));
+        changes.push(owed(&run, 12));
     }
     commit(&mut opened, &changes);
     let loaded = opened.journal.load().expect("loaded");
@@ -714,17 +842,22 @@ fn audit(now: i64, what: &str, subject: &str, run_id: Option<&str>) -> Audit {
 }
 
 fn notice(key: &str, now: i64) -> Notice {
+    let policy = Some(OfPolicy { uid: "u".into(), name: "db".into() });
     Notice {
         key: key.into(),
-        policy_uid: "u".into(),
-        policy: "db".into(),
+        policy,
         run_id: None,
-        event: "failure".into(),
+        event: Event::Failure,
         channel: "mail".into(),
         subject: "failed".into(),
-        body: "failed to".into(),
+        facts: Facts { what: "failed to".into(), ..Facts::default() },
         at: at(now),
     }
+}
+
+/// That it is owed, at once.
+fn owed(key: &str, now: i64) -> Change {
+    Change::Owe(Box::new(Owed { notice: notice(key, now), due_at: at(now), gathers: false }))
 }
 
 fn documents(opened: &mut Opened) -> Vec<Document> {

@@ -9,15 +9,17 @@ use std::process::{Command, Stdio};
 
 use rusqlite::Connection;
 use snapkeep::journal::change::{
-    Adoption, Audit, Begun, Change, DocumentKind, LoadedPolicy, Notice, RequestKey, Settled, Skip, SkipReason, State,
+    Adoption, Audit, Begun, Change, DocumentKind, LoadedPolicy, Notice, OfPolicy, Owed, RequestKey, Settled, Skip,
+    SkipReason, State,
 };
-use snapkeep::journal::record::{NoticeState, OperationRecord};
+use snapkeep::journal::record::{NoticeQuery, NoticeState, OperationRecord};
 use snapkeep::journal::{
     AuditQuery, Depth, FILE, HistoryQuery, Journal, OpenError, Reader, backup, backups, check, restore,
 };
 use snapkeep::lifecycle::creation::Creation;
 use snapkeep::lifecycle::deletion::Deletion;
 use snapkeep::lifecycle::keep_rules::Every;
+use snapkeep::lifecycle::notice::{Event, Facts};
 use snapkeep::lifecycle::plan::{Entry, Held, Plan, Sight, Target};
 use snapkeep::lifecycle::policy::{Revision, Switch};
 use snapkeep::lifecycle::retention::{Condemn, Hold, Keep, Until, Verdict, Whose};
@@ -137,8 +139,10 @@ fn check_what_fixtures_hold(directory: &TempDir) {
     assert_eq!((web.creation.0.phase.clone(), web.switch), (Phase::Waiting, Switch::Stopped));
 
     assert_eq!(&*journal.document(DocumentKind::Policy, "db").expect("read").expect("there").text, "enabled = true\n");
-    let (due, next) = journal.notices_due(at(i64::MAX), 9).expect("read");
-    assert_eq!((due.len(), &*due[0].notice.key, due[0].attempts, next), (1, "run-2/failure/mail", 1, None));
+    let waiting = journal.notices_waiting().expect("read");
+    let due: Vec<_> = waiting.keys().flat_map(|channel| journal.notices_pending(channel, 9).expect("read")).collect();
+    assert_eq!((due.len(), &*due[0].notice.key, due[0].attempts), (1, "run-2/failure/mail", 1));
+    assert!(!due[0].notice.facts.what.is_empty(), "what it says came along");
 
     let reader = Reader::open(directory.path()).expect("opened");
     let plan = reader.latest_plan("db").expect("read").expect("there");
@@ -148,7 +152,8 @@ fn check_what_fixtures_hold(directory: &TempDir) {
     assert_eq!(verdicts[0], (&Verdict::Condemn(old), Status::Good));
     assert_eq!(verdicts[3], (&Verdict::Keep(Keep::InUse { by: "a clone".into() }), Status::Partial));
     assert_eq!(plan.deleted, [target("1")]);
-    assert_eq!(reader.notices(Some(NoticeState::Undeliverable), 9).expect("read").len(), 1);
+    let undeliverable = NoticeQuery { state: Some(NoticeState::Undeliverable), limit: 9, ..NoticeQuery::default() };
+    assert_eq!(reader.notices(&undeliverable).expect("read").len(), 1);
     let outcomes: Vec<_> =
         reader.history(&all_history()).expect("read").iter().map(|run| (run.run_id.clone(), run.outcome)).collect();
     assert_eq!(
@@ -173,7 +178,7 @@ fn every_opening_finds_what_was_left_and_raises_the_epoch() {
         journal.commit(&[adopt(&format!("u{epoch}"))]).expect("committed");
     }
     let number = |name: &str| raw(&directory).pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    assert_eq!(number("user_version"), Ok(10));
+    assert_eq!(number("user_version"), Ok(11));
     assert_eq!(number("application_id"), Ok(0x534e_504b));
 }
 
@@ -194,11 +199,11 @@ fn a_clock_that_was_written_before_time_was_kept_has_come_as_far_as_it_was_belie
 #[test]
 fn a_newer_schema_is_refused_and_left_alone() {
     let directory = filled(3);
-    raw(&directory).pragma_update(None, "user_version", 11).expect("set");
+    raw(&directory).pragma_update(None, "user_version", 12).expect("set");
     let before = fs::read(directory.path().join(FILE)).expect("read");
     let error = refused(&directory);
-    assert!(matches!(error, OpenError::Newer { found: 11, known: 10 }), "{error:?}");
-    assert_eq!(error.to_string(), "journal has schema 11, and this snapkeep knows none above 10");
+    assert!(matches!(error, OpenError::Newer { found: 12, known: 11 }), "{error:?}");
+    assert_eq!(error.to_string(), "journal has schema 12, and this snapkeep knows none above 11");
     assert!(matches!(Reader::open(directory.path()), Err(OpenError::Newer { .. })));
     assert_eq!(fs::read(directory.path().join(FILE)).expect("read"), before);
 }
@@ -666,8 +671,8 @@ fn rows_that_contradict_themselves_are_refused() {
         .execute_batch(&format!("{run}) values ('under way', 'u0', 'creation', 6, 'schedule', 'r', 1)"))
         .expect("one is under way");
     let notice = "insert into notices
-        (key, policy_uid, policy, event, channel, subject, body, at, state, attempts, due_at, settled_at, trouble) values
-        ('k', 'u0', 'u0', 'failure', 'mail', 's', 'b', 1,";
+        (key, policy_uid, policy, event, channel, subject, facts, at, latest_at, count, gathers, state, attempts, due_at,
+         settled_at, trouble) values ('k', 'u0', 'u0', 'failure', 'mail', 's', '{}', 1, 1, 1, 0,";
     let skip = "insert into skips (policy_uid, kind, reason, count, first_at, last_at, at) values";
     let held = "insert into plans (run_id, policy_uid, made_at, own, condemned, held, entries, episode, answer, answered_at, \
         answered_by, approved_run) values ('r0', 'u0', 1, 3, 0,";
@@ -740,6 +745,11 @@ fn rows_that_contradict_themselves_are_refused() {
         format!("{notice} 'delivered', 1, null, 1, 'but')"),
         format!("{notice} 'undeliverable', 1, null, 1, null)"),
         format!("{notice} 'lost', 1, 1, null, null)"),
+        format!("{notice} 'superseded', 1, 1, 1, null)"),
+        "update notices set count = 0".to_string(),
+        "update notices set count = 2".to_string(),
+        "update notices set policy = null".to_string(),
+        "update notices set answer = 'yes'".to_string(),
         // The rest.
         "insert into audit (at, who, what, subject, detail) values ('now', 'a', 'b', 'c', 'd')".to_string(),
         "insert into audit (at, who, what, subject, detail) values (1, 'a', 'b', 'c', null)".to_string(),
@@ -824,7 +834,7 @@ fn a_child_that_commits_until_it_is_killed() {
                     at: at(now),
                 }),
                 Change::Audit(audit(now)),
-                Change::Notice(notice(&run_id, now)),
+                owed(&run_id, now),
             ])
             .expect("committed");
         println!("committed {number}");
@@ -936,7 +946,7 @@ fn filled(runs: usize) -> TempDir {
         changes.push(Change::Begin(begun(&run_id, &policy_uid, 0)));
         changes.push(Change::Settle(Settled { run_id: run_id.clone().into(), at: at(9), ending, attempts: 1 }));
         changes.push(Change::Audit(audit(9)));
-        changes.push(Change::Notice(notice(&run_id, 9)));
+        changes.push(owed(&run_id, 9));
     }
     open(&directory).commit(&changes).expect("committed");
     directory
@@ -1029,15 +1039,20 @@ fn audit(now: i64) -> Audit {
 }
 
 fn notice(key: &str, now: i64) -> Notice {
+    let policy = Some(OfPolicy { uid: "u".into(), name: "u".into() });
     Notice {
         key: key.into(),
-        policy_uid: "u".into(),
-        policy: "u".into(),
+        policy,
         run_id: None,
-        event: "failure".into(),
+        event: Event::Failure,
         channel: "mail".into(),
         subject: "failed".into(),
-        body: "failed to".into(),
+        facts: Facts { what: "failed to".into(), ..Facts::default() },
         at: at(now),
     }
+}
+
+/// That it is owed, at once.
+fn owed(key: &str, now: i64) -> Change {
+    Change::Owe(Box::new(Owed { notice: notice(key, now), due_at: at(now), gathers: false }))
 }

@@ -6,6 +6,7 @@
 mod age_locks;
 mod audit;
 mod clocks;
+mod conditions;
 mod edits;
 mod guards;
 mod guards_bypassed;

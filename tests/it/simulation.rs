@@ -336,7 +336,7 @@ fn take_errands(daemon: &mut Daemon, errands: Errands, world: &mut World) {
                 let takes_ms = 1 + world.dice.below(20_000) as i64;
                 world.in_flight.insert(ask.id, (world.now.uptime + takes_ms, ask));
             }
-            Job::Deliver { .. } => {}
+            Job::Deliver(_) => {}
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use snapkeep::clock;
-use snapkeep::journal::record::NoticeState;
+use snapkeep::journal::record::NoticeQuery;
 use snapkeep::journal::{AuditQuery, FILE, Reader};
 
 use super::place::Place;
@@ -110,8 +110,8 @@ impl Thrown {
 
     fn notices(&self) -> usize {
         let reader = Reader::open(&self.place.state()).expect("a reader");
-        let states = [NoticeState::Pending, NoticeState::Delivered, NoticeState::Undeliverable];
-        states.iter().map(|state| reader.notices(Some(*state), 1_000).expect("notices").len()).sum()
+        let query = NoticeQuery { limit: 1_000, ..NoticeQuery::default() };
+        reader.notices(&query).expect("notices").len()
     }
 }
 

@@ -96,7 +96,7 @@ fn velero_7242_nothing_expires_while_none_are_made() {
             on_overlap: OnOverlap::Skip,
             retry_count: 0,
         };
-        Arc::new(CreationRule { pace, partial: false })
+        Arc::new(CreationRule { pace, partial: false, stale_after: Span::from_millis(Span::MILLIS_MAX) })
     };
     // NOW is 02:00; the schedule is due at 01:00.
     for (snapshots, last_good, goes) in [

@@ -1,7 +1,8 @@
 //! Time limits, and clocks that are set.
 
 use snapkeep::engine::event::Event;
-use snapkeep::journal::record::NoticeState;
+use snapkeep::journal::record::{NoticeQuery, NoticeState};
+use snapkeep::lifecycle::notice;
 use snapkeep::lifecycle::workflow::Answer;
 
 use super::{absent, creating, good, running};
@@ -21,8 +22,11 @@ fn a_time_limit_settles_with_its_notice_and_the_name_stays_watched() {
     stage.now = stage.now.plus(1_000);
     stage.try_turn(Vec::new()).expect("the journal holds");
     assert_eq!(stage.runs("db"), ["creation of 09:00 by schedule: time_limit_exceeded"]);
-    let owed = stage.reader.notices(Some(NoticeState::Pending), 10).expect("notices");
-    assert_eq!((owed.len(), &*owed[0].notice.event), (1, "time_limit_exceeded"));
+    let owed = stage
+        .reader
+        .notices(&NoticeQuery { state: Some(NoticeState::Pending), limit: 10, ..NoticeQuery::default() })
+        .expect("notices");
+    assert_eq!((owed.len(), owed[0].notice.event), (1, notice::Event::TimeLimitExceeded));
 }
 
 #[test]

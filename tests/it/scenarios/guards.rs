@@ -2,7 +2,7 @@
 
 use snapkeep::engine::event::{Done, Event, Heard, Refusal, What};
 use snapkeep::journal::AuditQuery;
-use snapkeep::journal::record::NoticeState;
+use snapkeep::journal::record::NoticeQuery;
 use snapkeep::lifecycle::policy::{CatchUp, Guards};
 use snapkeep::lifecycle::time::Span;
 use snapkeep::lifecycle::workflow::{Fault, Kind};
@@ -35,9 +35,8 @@ fn held(stage: &Stage) -> String {
 
 /// How many notices of one sort there are.
 fn notices(stage: &Stage, event: &str) -> usize {
-    let states = [NoticeState::Pending, NoticeState::Delivered, NoticeState::Undeliverable];
-    let all = states.map(|state| stage.reader.notices(Some(state), 1_000).expect("notices"));
-    all.iter().flatten().filter(|record| &*record.notice.event == event).count()
+    let all = stage.reader.notices(&NoticeQuery { limit: 1_000, ..NoticeQuery::default() }).expect("notices");
+    all.iter().filter(|record| record.notice.event.word() == event).count()
 }
 
 /// G1.

@@ -8,9 +8,11 @@ use snapkeep::config::settings::{Defaults, Settings};
 use snapkeep::drivers::{Abilities, Call, Created, Driver, Found, Order, Reply};
 use snapkeep::lifecycle::channel::{self, LogLevel, Rules};
 use snapkeep::lifecycle::date_format::DateFormat;
+use snapkeep::lifecycle::notice::Event;
 use snapkeep::lifecycle::plan::Target;
 use snapkeep::lifecycle::policy::{
-    CatchUp, Condition, CreationRule, DeletionRule, Guards, Limits, Notification, OnOverlap, Pace, Policy, Revision,
+    CatchUp, Condition, Conditions, CreationRule, DeletionRule, Guards, Limits, Notification, OnOverlap, Pace, Policy,
+    Revision, Told,
 };
 use snapkeep::lifecycle::schedule::Schedule;
 use snapkeep::lifecycle::snapshot::{Listing, SnapshotName};
@@ -41,6 +43,8 @@ pub struct PolicyText {
     pub effects_max: usize,
     /// Tell of snapshots made and deleted too.
     pub tells_all: bool,
+    pub conditions: Conditions,
+    pub stale_after: Option<String>,
     pub channels: Vec<String>,
     pub description: Option<String>,
     pub guards: Guards,
@@ -68,6 +72,8 @@ impl PolicyText {
             uid: None,
             effects_max: 2,
             tells_all: false,
+            conditions: Conditions::default(),
+            stale_after: None,
             channels: vec!["log".into()],
             description: None,
             guards: Guards::default(),
@@ -145,6 +151,23 @@ impl PolicyText {
         }
     }
 
+    fn told(&self, channel: &str) -> Told {
+        let all = Event::CONDITIONS.into_iter().fold(Conditions::NONE, |all, event| all.with(event, true));
+        let conditions = if self.tells_all { all } else { self.conditions };
+        Told { channel: channel.into(), conditions }
+    }
+
+    /// What its channels are told.
+    pub fn conditions(mut self, told: &[Event]) -> PolicyText {
+        self.conditions = told.iter().fold(Conditions::NONE, |set, event| set.with(*event, true));
+        self
+    }
+
+    pub fn stale_after(mut self, span: &str) -> PolicyText {
+        self.stale_after = Some(span.into());
+        self
+    }
+
     pub fn policy(&self) -> Policy {
         let max_age = self.max_age.as_deref().map(|age| Span::parse(age).expect("a span"));
         let deletion = self.deletion.as_deref().map(|expression| DeletionRule {
@@ -165,16 +188,21 @@ impl PolicyText {
             uid: self.uid.as_deref().map(Into::into),
             description: self.description.as_deref().map(Into::into),
             enabled: self.enabled,
-            creation: Some(Arc::new(CreationRule { pace: self.pace(&self.creation), partial: self.partial })),
+            creation: Some(Arc::new(CreationRule {
+                pace: self.pace(&self.creation),
+                partial: self.partial,
+                // Mostly nothing of it is to be told.
+                stale_after: self
+                    .stale_after
+                    .as_deref()
+                    .map_or(Span::from_millis(Span::MILLIS_MAX), |span| Span::parse(span).expect("a span")),
+            })),
             deletion: deletion.map(Arc::new),
             repository: self.repository.as_str().into(),
             date_format: Arc::new(DateFormat::compact()),
             metadata: Arc::default(),
             notification: Arc::new(Notification {
-                channels: self.channels.iter().map(|channel| channel.as_str().into()).collect(),
-                creation: self.tells_all,
-                deletion: self.tells_all,
-                ..Notification::default()
+                channels: self.channels.iter().map(|channel| self.told(channel)).collect(),
             }),
         }
     }
@@ -202,9 +230,14 @@ fn repository(name: &str, effects_max: usize) -> Repository {
 }
 
 fn channel(name: &str) -> Channel {
+    channel_with(name, Rules::default())
+}
+
+/// Returns a channel that may be told as these rules say.
+pub fn channel_with(name: &str, rules: Rules) -> Channel {
     Channel {
         name: name.into(),
-        settings: channel::Channel { kind: channel::Kind::Log(LogLevel::Warn), rules: Rules::default() },
+        settings: channel::Channel { kind: channel::Kind::Log(LogLevel::Warn), rules },
         sender: Arc::new(Log { level: LogLevel::Warn }),
         revision: Revision("".into()),
         origin: Path::new("").into(),

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use snapkeep::engine::Engine;
-use snapkeep::engine::event::{Ask, Command, Done, Errands, Event, Job, JobId, Refusal, RequestKey, What};
+use snapkeep::engine::event::{Ask, Command, Done, Errand, Errands, Event, Job, JobId, Refusal, RequestKey, What};
 use snapkeep::engine::explain::{Explained, explain};
 use snapkeep::engine::tracked::Tracked;
 use snapkeep::engine::view::View;
@@ -42,6 +42,8 @@ pub struct Stage {
     pub log: Vec<String>,
     /// Notices handed out for delivery, and whether their channel was there.
     pub notices: Vec<(Notice, bool)>,
+    /// The same as they were handed out.
+    pub errands: Vec<Errand>,
     pub abandoned: Vec<JobId>,
     /// What the kernel says of its clock at a start.
     pub synchronised: bool,
@@ -91,6 +93,7 @@ impl Stage {
             asked: Vec::new(),
             log: Vec::new(),
             notices: Vec::new(),
+            errands: Vec::new(),
             abandoned: Vec::new(),
             synchronised: true,
             kept: Vec::new(),
@@ -210,7 +213,10 @@ impl Stage {
                     self.log.push(words);
                     self.asked.push(*ask);
                 }
-                Job::Deliver { notice, channel } => self.notices.push((notice, channel.is_some())),
+                Job::Deliver(errand) => {
+                    self.notices.push((errand.record.notice.clone(), errand.channel.is_some()));
+                    self.errands.push(*errand);
+                }
             }
         }
     }
@@ -249,6 +255,13 @@ impl Stage {
 
     pub fn refuse(&mut self, words: &str, fault: Fault) {
         self.answer(words, Answer::Refused(fault));
+    }
+
+    /// Refuses everything that is asked, in one turn.
+    pub fn refuse_all(&mut self, fault: &Fault) {
+        let asked = std::mem::take(&mut self.asked).into_iter();
+        let refused = |ask: Ask| Event::Answered { job: ask.id, answer: Answer::Refused(fault.clone()) };
+        self.turn(asked.map(refused).collect());
     }
 
     /// Does what is asked, as a repository that works would.
@@ -344,6 +357,10 @@ impl Stage {
             Done::Run { run_id, snapshot } => Ok((run_id, snapshot)),
             other => panic!("{other:?}"),
         }
+    }
+
+    pub fn deliver_trouble(&mut self, key: &str, trouble: Trouble) {
+        self.turn(vec![Event::Delivered { key: key.into(), result: Err(trouble) }]);
     }
 
     pub fn deliver(&mut self, key: &str, result: Result<(), String>) {

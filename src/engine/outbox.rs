@@ -1,0 +1,311 @@
+//! The outbox: each try is counted in the journal before it is made, and what no channel takes is kept.
+//!
+//! Every channel has a few places of its own, so that one that hangs keeps no other waiting; and one that failed
+//! rests before it is tried again, however much waits for it.
+
+use std::collections::BTreeMap;
+
+use super::Engine;
+use super::event::{Done, Errand, Job, Refusal};
+use crate::journal::JournalError;
+use crate::journal::change::{Audit, Change, Delivered, Delivery, Notice, OfPolicy, Owed};
+use crate::journal::record::{NoticeRecord, Waiting};
+use crate::lifecycle::channel::Rules;
+use crate::lifecycle::notice::{Event, Telling};
+use crate::lifecycle::retry;
+use crate::lifecycle::time::{Moment, format_millis};
+use crate::notify::{Again, Trouble};
+
+/// So many notices are on their way to one channel at once. Servers that take mail bear a handful.
+const PLACES: usize = 4;
+/// However old a notice is, it is tried so often before it is given up.
+const TRIES_MIN: u32 = 3;
+/// A sender that does not report within this is taken as dead; the notice is due again.
+const TRY_MS: i64 = 120_000;
+/// What waits for a person to change something is tried again this rarely, in case nobody tells us.
+const CHANGED_MS: i64 = 3_600_000;
+/// Nobody may ask for more patience than this.
+const AFTER_MAX_MS: i64 = 86_400_000;
+/// With so many waiting for a channel, equal ones become one.
+pub(super) const CROWD: u64 = 10_000;
+/// What gathers about other channels is told after this, so that many are one.
+const GATHER_MS: i64 = 60_000;
+
+/// What is owed, by channel, and what is on its way.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    lanes: BTreeMap<Box<str>, Lane>,
+    /// By key.
+    flights: BTreeMap<Box<str>, Flight>,
+}
+
+/// One channel.
+#[derive(Debug, Default)]
+struct Lane {
+    /// As the journal has it.
+    waiting: Waiting,
+    /// What this turn adds to it.
+    owed: u64,
+    /// Failures in a row.
+    failures: u32,
+    /// At what uptime it may be tried again.
+    rested_at: i64,
+}
+
+/// A notice on its way.
+#[derive(Debug)]
+struct Flight {
+    channel: Box<str>,
+    /// Which try it is.
+    attempt: u32,
+    /// At what uptime nobody waits for its sender any more.
+    over_at: i64,
+}
+
+/// What a notice is about.
+#[derive(Clone, Debug)]
+pub(super) struct About {
+    /// What makes its key: the run, or what goes on.
+    pub key: String,
+    /// The policy; `None` where it is about the daemon.
+    pub policy: Option<OfPolicy>,
+    /// The run.
+    pub run_id: Option<Box<str>>,
+    /// Whether it is more of the same, which channels may want to hear rarely.
+    pub goes_on: bool,
+}
+
+impl Outbox {
+    /// Takes what the journal says is owed.
+    pub fn refresh(&mut self, waiting: BTreeMap<Box<str>, Waiting>) {
+        for lane in self.lanes.values_mut() {
+            (lane.waiting, lane.owed) = (Waiting::default(), 0);
+        }
+        for (channel, waiting) in waiting {
+            self.lanes.entry(channel).or_default().waiting = waiting;
+        }
+        self.lanes.retain(|_, lane| lane.waiting != Waiting::default() || lane.failures > 0);
+    }
+
+    /// How many waiting notices a channel has.
+    pub fn waiting(&self) -> BTreeMap<Box<str>, Waiting> {
+        self.lanes.iter().map(|(channel, lane)| (channel.clone(), lane.waiting)).collect()
+    }
+
+    fn is_crowded(&mut self, channel: &str) -> bool {
+        let lane = self.lanes.entry(channel.into()).or_default();
+        lane.owed += 1;
+        lane.waiting.pending + lane.owed > CROWD
+    }
+
+    fn places(&self, channel: &str) -> usize {
+        PLACES.saturating_sub(self.flights.values().filter(|flight| *flight.channel == *channel).count())
+    }
+
+    /// Returns how long nothing is to be sent, in milliseconds.
+    pub fn idle_ms(&self, now: Moment) -> Option<i64> {
+        let lanes = self.lanes.iter().filter_map(|(channel, lane)| {
+            let due_ms = lane.waiting.due_at?.since(now.wall);
+            if self.places(channel) == 0 {
+                let over = self.flights.values().filter(|flight| flight.channel == *channel);
+                return over.map(|flight| flight.over_at - now.uptime).min();
+            }
+            Some(due_ms.max(lane.rested_at - now.uptime))
+        });
+        lanes.min()
+    }
+}
+
+impl Engine {
+    /// Hands out notices that are due, each counted before it is tried (N2).
+    pub(super) fn send_notices(&mut self, now: Moment) -> Result<(), JournalError> {
+        if self.stopping {
+            return Ok(());
+        }
+        self.outbox.flights.retain(|_, flight| flight.over_at > now.uptime);
+        let is_due = |(_, lane): &(&Box<str>, &Lane)| {
+            lane.waiting.due_at.is_some_and(|due| due <= now.wall) && lane.rested_at <= now.uptime
+        };
+        let due: Vec<Box<str>> = self.outbox.lanes.iter().filter(is_due).map(|(channel, _)| channel.clone()).collect();
+        for channel in due {
+            // After a failure one is enough to see whether the channel is back.
+            let failed = self.outbox.lanes.get(&channel).is_some_and(|lane| lane.failures > 0);
+            let places = self.outbox.places(&channel).min(if failed { 1 } else { PLACES });
+            let pending = self.journal.notices_pending(&channel, u32::try_from(places).unwrap_or(0))?;
+            for record in pending {
+                if record.due_at.is_some_and(|due| due <= now.wall) {
+                    self.send(record, now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, record: NoticeRecord, now: Moment) {
+        let (key, channel) = (record.notice.key.clone(), record.notice.channel.clone());
+        let known = self.roster.channels.get(&*channel).cloned();
+        let give_up_ms = known.as_ref().map_or_else(
+            || Rules::default().give_up_after.millis(),
+            |channel| channel.settings.rules.give_up_after.millis(),
+        );
+        // A notice that grew old while nobody was there has not been refused yet.
+        let result = if now.wall.since(record.latest_at) > give_up_ms && record.attempts >= TRIES_MIN {
+            let mut trouble = format!("given up after {} tries", record.attempts);
+            if let Some(last) = &record.trouble {
+                trouble.push_str(&format!(": {last}"));
+            }
+            tracing::error!(%key, trouble, "notice could not be delivered");
+            self.tell_of_undeliverable(&record, &trouble, now);
+            Delivered::Undeliverable { trouble }
+        } else {
+            let attempt = record.attempts.saturating_add(1);
+            let flight = Flight { channel, attempt, over_at: now.uptime + TRY_MS };
+            self.outbox.flights.insert(key.clone(), flight);
+            let installation = self.installation.clone();
+            let errand = Errand { record, channel: known, installation, attempt, sent_at: now.wall };
+            self.errands.begin.push(Job::Deliver(Box::new(errand)));
+            Delivered::Trying { again_at: now.wall.plus(TRY_MS) }
+        };
+        self.changes.push(Change::Delivery(Delivery { key, at: now.wall, result }));
+    }
+
+    /// Takes what became of a try.
+    pub(super) fn delivered(&mut self, key: Box<str>, result: Result<String, Trouble>, now: Moment) {
+        let flight = self.outbox.flights.remove(&key);
+        let attempt = flight.as_ref().map_or(1, |flight| flight.attempt);
+        let lane = flight.and_then(|flight| self.outbox.lanes.get_mut(&flight.channel));
+        let result = match result {
+            Ok(answer) => {
+                if let Some(lane) = lane {
+                    (lane.failures, lane.rested_at) = (0, now.uptime);
+                }
+                Delivered::Done { answer }
+            }
+            Err(Trouble { why, again }) => {
+                let after_ms = match again {
+                    Again::Later => None,
+                    Again::After(after) => i64::try_from(after.as_millis()).ok().map(|ms| ms.min(AFTER_MAX_MS)),
+                    Again::Changed => Some(CHANGED_MS),
+                };
+                let wait_ms = retry::delay_ms(&key, attempt, after_ms);
+                if let Some(lane) = lane {
+                    lane.failures = lane.failures.saturating_add(1);
+                    // What a person has to change may be this one notice; the others are tried soon.
+                    let asked = after_ms.filter(|_| matches!(again, Again::After(_)));
+                    lane.rested_at = now.uptime + retry::delay_ms(&key, lane.failures, asked).min(wait_ms);
+                }
+                tracing::warn!(%key, attempt, why, "notice was not taken");
+                Delivered::Again { at: now.wall.plus(wait_ms), trouble: why }
+            }
+        };
+        self.changes.push(Change::Delivery(Delivery { key, at: now.wall, result }));
+    }
+
+    /// Owes each of these channels a telling, at once or when it may be told.
+    pub(super) fn owe(&mut self, channels: &[Box<str>], about: &About, telling: &Telling, now: Moment) {
+        for channel in channels {
+            let Telling { event, subject, facts } = telling;
+            let rules = self.roster.channels.get(&**channel).map(|channel| channel.settings.rules.clone());
+            let uid = about.policy.as_ref().map(|policy| policy.uid.clone());
+            let told_at = |journal: &mut crate::journal::Journal| match journal.told_at(channel, *event, uid.as_deref())
+            {
+                Ok(told_at) => told_at,
+                Err(trouble) => {
+                    // The commit that ends this turn meets the same journal and ends the process.
+                    tracing::error!(%trouble, "failed to look up what a channel was told");
+                    None
+                }
+            };
+            let repeat_after = rules.as_ref().and_then(|rules| rules.repeat_after.clone()).filter(|_| about.goes_on);
+            let repeat_at = repeat_after.and_then(|span| Some(told_at(&mut self.journal)?.plus(span.millis())));
+            let due_at = repeat_at.map_or(now.wall, |at| at.max(now.wall));
+            let quiet_until =
+                rules.as_ref().and_then(|rules| rules.quiet.as_ref()).and_then(|quiet| quiet.end(*event, due_at));
+            let due_at = quiet_until.unwrap_or(due_at);
+            let is_crowded = self.outbox.is_crowded(channel);
+            self.changes.push(Change::Owe(Box::new(Owed {
+                notice: Notice {
+                    key: format!("{}/{}/{channel}", about.key, event.word()).into(),
+                    policy: about.policy.clone(),
+                    run_id: about.run_id.clone(),
+                    event: *event,
+                    channel: channel.clone(),
+                    subject: subject.clone(),
+                    facts: facts.clone(),
+                    at: now.wall,
+                },
+                due_at,
+                gathers: is_crowded || due_at > now.wall,
+            })));
+        }
+    }
+
+    /// Tells the others that one channel did not take a notice.
+    fn tell_of_undeliverable(&mut self, record: &NoticeRecord, trouble: &str, now: Moment) {
+        let NoticeRecord { number, notice, .. } = record;
+        if notice.event == Event::Undeliverable {
+            return;
+        }
+        let mut others = self.default_channels(Event::Undeliverable);
+        others.retain(|channel| *channel != notice.channel);
+        let key = format!("notice-{number}-{}", record.attempts);
+        let about = About { key, policy: None, run_id: None, goes_on: false };
+        let mut telling = Telling::of_daemon(
+            Event::Undeliverable,
+            &format!("channel {} does not take notices", notice.channel),
+            format!("notice {number} was given up: {}", notice.subject),
+        );
+        telling.facts.why = Some(trouble.to_string());
+        telling.facts.look = Some(format!("snapkeep notices show {number}"));
+        let before = self.changes.len();
+        self.owe(&others, &about, &telling, now);
+        for change in self.changes.iter_mut().skip(before) {
+            if let Change::Owe(owed) = change {
+                owed.due_at = owed.due_at.max(now.wall.plus(GATHER_MS));
+                owed.gathers = true;
+            }
+        }
+    }
+
+    /// Lets what changed channels have refused be tried at once.
+    pub(super) fn hurry_changed_channels(&mut self, former: &crate::roster::Roster, now: Moment) {
+        let roster = self.roster.clone();
+        for (name, channel) in &roster.channels {
+            if former.channels.get(name).is_some_and(|former| former.revision == channel.revision) {
+                continue;
+            }
+            if let Some(lane) = self.outbox.lanes.get_mut(&**name) {
+                (lane.failures, lane.rested_at) = (0, now.uptime);
+                self.changes.push(Change::Hurry { channel: (**name).into(), at: now.wall });
+            }
+        }
+    }
+
+    /// Lets a notice be sent again, because a person asked for it. Its key stays.
+    pub(super) fn resend(
+        &mut self,
+        who: &str,
+        number: u64,
+        now: Moment,
+    ) -> Result<Result<Done, Refusal>, JournalError> {
+        let refused = |why: &str| Ok(Err(Refusal::NoNotice { notice: number, why: why.to_string() }));
+        let Some(record) = self.journal.notice(number)? else { return refused("there is no such notice") };
+        if self.outbox.flights.contains_key(&record.notice.key) {
+            return refused("it is on its way at this moment");
+        }
+        if let Some(lane) = self.outbox.lanes.get_mut(&record.notice.channel) {
+            (lane.failures, lane.rested_at) = (0, now.uptime);
+        }
+        self.changes.push(Change::Resend { number, at: now.wall });
+        let detail = format!("notice {number} is sent again to {}", record.notice.channel);
+        let audit = Audit::of(now.wall, who, "resend", &number.to_string(), detail);
+        let (before, after) = (Some(record.state.word().into()), Some("pending".into()));
+        self.audit(Audit { before, after, ..audit });
+        Ok(Ok(Done::Acknowledged))
+    }
+}
+
+/// Returns a span in words.
+pub(super) fn words(ms: i64) -> String {
+    format_millis(ms)
+}

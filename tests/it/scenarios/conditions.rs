@@ -1,0 +1,511 @@
+//! What people asked to be told: each condition with each thing that can happen, once each and never otherwise.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use snapkeep::engine::event::What;
+use snapkeep::journal::record::{NoticeQuery, NoticeRecord, NoticeState};
+use snapkeep::lifecycle::channel::Rules;
+use snapkeep::lifecycle::channel::quiet::QuietHours;
+use snapkeep::lifecycle::notice::Event;
+use snapkeep::lifecycle::policy::{Conditions, Notification, Told};
+use snapkeep::lifecycle::time::Span;
+use snapkeep::lifecycle::workflow::Fault;
+use snapkeep::lifecycle::zone::Zone;
+use snapkeep::roster::{Problem, Roster};
+
+use super::{absent, creating, keep_days, tidying};
+use crate::support::roster::{PolicyText, channel_with, roster};
+use crate::support::stage::Stage;
+
+/// Something that happens to one policy, `db`, and its one channel.
+type Scene = fn(&[Event]) -> Stage;
+
+fn stage(at: &str, policy: PolicyText, told: &[Event]) -> Stage {
+    Stage::new(at, &[policy.conditions(told)])
+}
+
+fn refuse_for_good(stage: &mut Stage) {
+    stage.refuse("db describe", Fault::permanent("access denied"));
+}
+
+fn tidied(told: &[Event], kept: i64, limit: u32) -> Stage {
+    let mut stage = stage("08:55", tidying("db", "0 9 * * *", limit), told);
+    keep_days(&mut stage, "db", kept);
+    stage.at("09:00");
+    stage
+}
+
+const SCENES: [(&str, Scene, &[(Event, usize)]); 15] = [
+    (
+        "a snapshot is made",
+        |told| {
+            let mut stage = stage("08:55", creating("db", "0 9 * * *"), told);
+            stage.at("09:00");
+            stage.obey_all();
+            stage
+        },
+        &[(Event::Creation, 1)],
+    ),
+    (
+        "a snapshot is made after two attempts",
+        |told| {
+            let mut stage = stage("08:55", creating("db", "0 9 * * *"), told);
+            stage.at("09:00");
+            stage.refuse("db describe", Fault::transient("reset"));
+            stage.at("09:01");
+            stage.refuse("db describe", Fault::busy("another has it"));
+            stage.at("09:05");
+            stage.obey_all();
+            stage
+        },
+        &[(Event::Creation, 1)],
+    ),
+    (
+        "a creation fails",
+        |told| {
+            let mut stage = stage("08:55", creating("db", "0 9 * * *"), told);
+            stage.at("09:00");
+            refuse_for_good(&mut stage);
+            stage
+        },
+        &[(Event::Failure, 1)],
+    ),
+    (
+        "three creations fail and two succeed",
+        |told| {
+            let mut stage = stage("08:55", creating("db", "0 * * * *"), told);
+            for hour in ["09:00", "10:00", "11:00"] {
+                stage.at(hour);
+                refuse_for_good(&mut stage);
+            }
+            for hour in ["12:00", "13:00"] {
+                stage.at(hour);
+                stage.obey_all();
+            }
+            stage
+        },
+        &[(Event::Failure, 3), (Event::Creation, 2), (Event::Recovered, 1)],
+    ),
+    (
+        "a creation fails, the daemon is killed, and the next succeeds",
+        |told| {
+            let mut stage = stage("08:55", creating("db", "0 * * * *"), told);
+            stage.at("09:00");
+            refuse_for_good(&mut stage);
+            stage.restart("09:30");
+            stage.at("10:00");
+            stage.restart("10:00:30");
+            stage.at("10:02");
+            stage.obey_all();
+            stage
+        },
+        &[(Event::Failure, 1), (Event::Creation, 1), (Event::Recovered, 1)],
+    ),
+    (
+        "a creation exceeds its time limit",
+        |told| {
+            let mut stage = stage("08:55", creating("db", "0 9 * * *").time_limit("20m"), told);
+            stage.at("09:00");
+            stage.answer("db describe", absent());
+            stage.at("09:20");
+            stage
+        },
+        &[(Event::TimeLimitExceeded, 1)],
+    ),
+    (
+        "the policy is removed while its snapshot is made",
+        |told| {
+            let mut stage = stage("08:55", creating("db", "0 9 * * *"), told);
+            stage.at("09:00");
+            stage.load(&[]);
+            stage.obey_all();
+            stage
+        },
+        &[(Event::Creation, 1)],
+    ),
+    (
+        "snapshots are deleted",
+        |told| {
+            let mut stage = tidied(told, 5, 3);
+            stage.obey_all();
+            stage
+        },
+        &[(Event::Deletion, 1)],
+    ),
+    (
+        "there is nothing to delete",
+        |told| {
+            let mut stage = tidied(told, 3, 3);
+            stage.obey_all();
+            stage
+        },
+        &[],
+    ),
+    (
+        "a deletion fails",
+        |told| {
+            let mut stage = tidied(told, 5, 3);
+            stage.refuse("db list", Fault::permanent("access denied"));
+            stage
+        },
+        &[(Event::Failure, 1)],
+    ),
+    (
+        "the policy is stopped while it deletes",
+        |told| {
+            let mut stage = tidied(told, 5, 3);
+            stage.stop("db");
+            stage.obey_all();
+            stage
+        },
+        &[],
+    ),
+    (
+        "the brake holds a deletion, on three days for the same reason",
+        |told| {
+            let mut stage = tidied(told, 40, 3);
+            stage.obey_all();
+            for day in ["2 09:00", "3 09:00"] {
+                stage.at(day);
+                stage.obey_all();
+            }
+            stage
+        },
+        &[(Event::Held, 1)],
+    ),
+    (
+        "triggers are missed",
+        |told| {
+            let mut stage = stage("08:55", creating("db", "0 * * * *"), told);
+            stage.restart("12:30");
+            stage.at("12:35");
+            stage.obey_all();
+            stage
+        },
+        &[(Event::Missed, 1), (Event::Creation, 1)],
+    ),
+    (
+        "five triggers meet a run in flight, and then two",
+        |told| {
+            let mut stage = stage("08:55", creating("db", "*/10 * * * *"), told);
+            stage.at("09:00");
+            stage.at("09:55");
+            stage.obey_all();
+            stage.at("10:00");
+            stage.at("10:25");
+            stage.obey_all();
+            stage
+        },
+        &[(Event::Skipped, 1), (Event::Creation, 2)],
+    ),
+    (
+        "there is no good snapshot for three days, and then one",
+        |told| {
+            let mut stage = stage("08:55", creating("db", "0 0 9 1 *").stale_after("3d"), told);
+            // Day 1 is in March: the yearly trigger is far.
+            stage.at("4 08:54");
+            stage.at("6 10:00");
+            stage.run("db", snapkeep::lifecycle::workflow::Kind::Creation, None).expect("begun");
+            stage.obey_all();
+            stage
+        },
+        &[(Event::Stale, 1), (Event::Creation, 1), (Event::Recovered, 1)],
+    ),
+];
+
+fn all(stage: &Stage) -> Vec<NoticeRecord> {
+    stage.reader.notices(&NoticeQuery { limit: 1_000, ..NoticeQuery::default() }).expect("notices")
+}
+
+fn counted(stage: &Stage) -> BTreeMap<Event, usize> {
+    let mut counts = BTreeMap::new();
+    for record in all(stage) {
+        assert_eq!(record.count, 1);
+        *counts.entry(record.notice.event).or_insert(0) += 1;
+    }
+    counts
+}
+
+/// Everything a policy may be asked to tell of.
+fn conditions() -> Vec<Event> {
+    let daemons = [Event::Clock, Event::Undeliverable];
+    Event::CONDITIONS.into_iter().filter(|event| !daemons.contains(event)).collect()
+}
+
+#[test]
+fn each_condition_with_each_thing_that_happens_is_told_once_and_never_otherwise() {
+    let mut told: Vec<Event> = Vec::new();
+    for (name, scene, expected) in SCENES {
+        let expected: BTreeMap<Event, usize> = expected.iter().copied().collect();
+        told.extend(expected.keys());
+        assert_eq!(counted(&scene(&conditions())), expected, "{name}, everything told");
+        assert_eq!(counted(&scene(&[])), BTreeMap::new(), "{name}, nothing told");
+        for condition in conditions() {
+            let mut stage = scene(&[condition]);
+            let alone: BTreeMap<Event, usize> = expected
+                .iter()
+                .filter(|(event, _)| **event == condition)
+                .map(|(event, count)| (*event, *count))
+                .collect();
+            assert_eq!(counted(&stage), alone, "{name}, {} told", condition.word());
+            // What was told is told: a daemon that starts again finds no news.
+            stage.kill();
+            let now = stage.now.wall.plus(1_000);
+            stage.restart(&crate::support::stage::clock(now));
+            assert_eq!(counted(&stage), alone, "{name}, {} told, started again", condition.word());
+        }
+    }
+    let untold: Vec<&str> = conditions().into_iter().filter(|event| !told.contains(event)).map(Event::word).collect();
+    assert_eq!(untold, ["problem"], "what no scene shows is a file's, below");
+}
+
+/// The same with other channels, default channels and problems.
+fn with(texts: &[PolicyText], change: impl FnOnce(&mut Roster)) -> Arc<Roster> {
+    let mut roster = Arc::unwrap_or_clone(roster(texts));
+    change(&mut roster);
+    Arc::new(roster)
+}
+
+fn defaults(roster: &mut Roster, channels: &[&str], conditions: Conditions) {
+    let told = |channel: &&str| Told { channel: (*channel).into(), conditions };
+    let mut settings = (*roster.settings).clone();
+    settings.notification = Notification { channels: channels.iter().map(told).collect() };
+    roster.settings = Arc::new(settings);
+}
+
+fn rules(roster: &mut Roster, change: impl FnOnce(&mut Rules)) {
+    let mut rules = Rules::default();
+    change(&mut rules);
+    roster.channels.insert("log".into(), Arc::new(channel_with("log", rules)));
+}
+
+#[test]
+fn a_policy_that_names_nobody_tells_the_default_channels() {
+    let policy = creating("db", "0 9 * * *").channels(&[]);
+    let roster = with(std::slice::from_ref(&policy), |roster| defaults(roster, &["log"], Conditions::default()));
+    let mut stage = Stage::with("08:55", roster, 64);
+    stage.at("09:00");
+    refuse_for_good(&mut stage);
+    assert_eq!(counted(&stage), BTreeMap::from([(Event::Failure, 1)]));
+    assert_eq!(&*all(&stage)[0].notice.channel, "log");
+}
+
+#[test]
+fn each_channel_is_told_under_its_own_conditions() {
+    let mut roster = Arc::unwrap_or_clone(roster(&[creating("db", "0 * * * *").channels(&["log", "pager"])]));
+    let entry = &roster.policies["db"];
+    let mut policy = entry.policy.clone();
+    let none = Conditions::NONE;
+    let channels = vec![
+        Told { channel: "log".into(), conditions: none.with(Event::Creation, true) },
+        Told { channel: "pager".into(), conditions: none.with(Event::Failure, true) },
+    ];
+    policy.notification = Arc::new(Notification { channels });
+    let entry = snapkeep::roster::Entry::by_hand(policy, entry.repository.clone(), serde_json::Value::Null);
+    roster.policies.insert("db".into(), Arc::new(entry));
+    let mut stage = Stage::with("08:55", Arc::new(roster), 64);
+    stage.at("09:00");
+    refuse_for_good(&mut stage);
+    stage.at("10:00");
+    stage.obey_all();
+    let told: Vec<(Event, Box<str>)> =
+        all(&stage).into_iter().rev().map(|record| (record.notice.event, record.notice.channel)).collect();
+    assert_eq!(told, [(Event::Failure, "pager".into()), (Event::Creation, "log".into())]);
+}
+
+#[test]
+fn a_clock_that_is_doubted_is_told_once_and_again_when_it_is_doubted_again() {
+    let texts = [creating("db", "0 9 * * *").channels(&[])];
+    let roster = with(&texts, |roster| defaults(roster, &["log"], Conditions::default()));
+    let mut stage = Stage::with("08:55", roster, 64);
+    stage.set_clock("11 08:56");
+    stage.at("11 10:00");
+    stage.restart("11 10:01");
+    let clocks = |stage: &Stage| counted(stage).get(&Event::Clock).copied();
+    assert_eq!(clocks(&stage), Some(1));
+    stage.tell(What::ConfirmClock).expect("confirmed");
+    stage.at("11 11:00");
+    assert_eq!(clocks(&stage), Some(1));
+    stage.set_clock("30 11:00");
+    assert_eq!(clocks(&stage), Some(2));
+}
+
+#[test]
+fn a_bad_file_is_told_once_until_it_is_mended() {
+    let texts = [creating("db", "0 9 * * *").channels(&[])];
+    let problem = |file: &str| Problem::of_file(std::path::Path::new(file), "is not accepted at all");
+    let good = with(&texts, |roster| defaults(roster, &["log"], Conditions::default()));
+    let bad = with(&texts, |roster| {
+        defaults(roster, &["log"], Conditions::default());
+        roster.problems =
+            vec![problem("channels.d/x.toml"), problem("channels.d/x.toml"), problem("policies.d/y.toml")];
+    });
+    let problems = |stage: &Stage| counted(stage).get(&Event::Problem).copied().unwrap_or(0);
+    let mut stage = Stage::with("08:55", good.clone(), 64);
+    assert_eq!(problems(&stage), 0);
+    stage.load_roster(bad.clone());
+    assert_eq!(problems(&stage), 2);
+    stage.load_roster(bad.clone());
+    stage.restart("08:56");
+    assert_eq!(problems(&stage), 2);
+    let said: Vec<String> = all(&stage).iter().map(|record| record.notice.facts.what.clone()).collect();
+    assert!(said.iter().any(|said| said == "channels.d/x.toml: is not accepted at all (and 1 more)"), "{said:?}");
+    stage.load_roster(good);
+    stage.at("08:57");
+    stage.load_roster(bad);
+    assert_eq!(problems(&stage), 4);
+}
+
+#[test]
+fn what_goes_on_is_told_again_only_by_channels_that_want_it_so() {
+    let policy = || creating("db", "0 0 9 1 *").stale_after("1d").conditions(&[Event::Stale]);
+    for (every, expected) in [(None, 1), (Some("12h"), 5)] {
+        let roster = with(&[policy()], |roster| {
+            rules(roster, |rules| rules.repeat_after = every.map(|every| Span::parse(every).expect("a span")));
+        });
+        let mut stage = Stage::with("08:55", roster, 64);
+        // Stale from day 2 at 08:55 on; 50 hours.
+        stage.at("3 09:00");
+        stage.restart("3 09:01");
+        stage.at("4 10:55");
+        assert_eq!(counted(&stage).get(&Event::Stale), Some(&expected), "{every:?}");
+    }
+}
+
+#[test]
+fn what_happens_again_soon_waits_and_is_counted() {
+    let policy = creating("db", "*/10 * * * *").conditions(&[Event::Failure, Event::Recovered]);
+    let roster = with(&[policy], |roster| {
+        rules(roster, |rules| rules.repeat_after = Some(Span::parse("1h").expect("a span")));
+    });
+    let mut stage = Stage::with("08:55", roster, 64);
+    for minute in 0..9 {
+        stage.at(&format!("{:02}:{:02}", 9 + minute / 6, minute % 6 * 10));
+        refuse_for_good(&mut stage);
+        let sent: Vec<Box<str>> = stage.notices.drain(..).map(|(notice, _)| notice.key).collect();
+        for key in sent {
+            stage.deliver(&key, Ok(()));
+        }
+    }
+    let told: Vec<(u32, NoticeState)> = all(&stage).iter().rev().map(|record| (record.count, record.state)).collect();
+    // At 09:00 at once; the five of the hour after it at 10:00, and those since wait again.
+    assert_eq!(told, [(1, NoticeState::Delivered), (5, NoticeState::Delivered), (3, NoticeState::Pending)]);
+    stage.at("10:30");
+    stage.obey_all();
+    let recovered = all(&stage).into_iter().find(|record| record.notice.event == Event::Recovered).expect("told");
+    assert_eq!(recovered.attempts, 1, "it is told at once");
+    // Another failure is another story.
+    stage.at("10:40");
+    refuse_for_good(&mut stage);
+    let latest = all(&stage).remove(0);
+    assert_eq!((latest.notice.event, latest.attempts), (Event::Failure, 1));
+}
+
+#[test]
+fn in_quiet_hours_nobody_is_told_but_of_what_is_excepted() {
+    let policy = creating("db", "0 * * * *").conditions(&[Event::Failure, Event::Creation]);
+    let roster = with(&[policy], |roster| {
+        rules(roster, |rules| {
+            let except = vec![Event::Creation];
+            rules.quiet = Some(QuietHours { from: 22 * 60, until: 7 * 60, zone: Zone::utc(), except });
+        });
+    });
+    let mut stage = Stage::with("21:55", roster, 64);
+    for hour in ["22:00", "23:00"] {
+        stage.at(hour);
+        refuse_for_good(&mut stage);
+    }
+    assert_eq!(stage.notices.len(), 0);
+    stage.at("2 00:00");
+    stage.obey_all();
+    assert_eq!(stage.notices.len(), 1);
+    stage.restart("2 06:59:59");
+    assert_eq!(stage.notices.len(), 2, "the one that was sent and not taken is sent again");
+    stage.at("2 07:00");
+    let failures: Vec<u32> = stage
+        .errands
+        .iter()
+        .filter(|errand| errand.record.notice.event == Event::Failure)
+        .map(|errand| errand.record.count)
+        .collect();
+    assert_eq!(failures, [2], "both are one");
+}
+
+#[test]
+fn what_one_channel_does_not_take_the_default_channels_hear_of() {
+    let policy = creating("db", "0 9 * * *").channels(&["pager"]).conditions(&[Event::Failure]);
+    let roster = with(&[policy], |roster| defaults(roster, &["log"], Conditions::default()));
+    let mut stage = Stage::with("08:55", roster, 64);
+    stage.at("09:00");
+    refuse_for_good(&mut stage);
+    for hour in 0..30 {
+        for (notice, _) in std::mem::take(&mut stage.notices) {
+            let taken = if &*notice.channel == "log" { Ok(()) } else { Err("no answer".to_string()) };
+            stage.deliver(&notice.key, taken);
+        }
+        let at = 9 * 60 + 5 + hour * 55;
+        stage.at(&format!("{} {:02}:{:02}", at / 1440 + 1, at / 60 % 24, at % 60));
+    }
+    let told: Vec<(Event, Box<str>, NoticeState)> = all(&stage)
+        .into_iter()
+        .rev()
+        .map(|record| (record.notice.event, record.notice.channel, record.state))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Event::Failure, "pager".into(), NoticeState::Undeliverable),
+            (Event::Undeliverable, "log".into(), NoticeState::Delivered)
+        ]
+    );
+    let shown = stage.view.daemon().notices;
+    assert_eq!(shown.get("pager").map(|waiting| waiting.undeliverable), Some(1));
+    // Once somebody has mended it, a person sends it again.
+    stage.tell(What::Resend { notice: 1 }).expect("resent");
+    let again = stage.errands.last().expect("sent");
+    assert_eq!((again.record.number, again.attempt, &*again.record.notice.channel), (1, 1, "pager"));
+    stage.deliver(&again.record.notice.key.clone(), Ok(()));
+    assert_eq!(all(&stage).last().map(|record| record.state), Some(NoticeState::Delivered));
+    let refused = stage.tell(What::Resend { notice: 99 }).expect_err("there is none");
+    assert_eq!(refused.to_string(), "notice 99 is not sent again: there is no such notice");
+}
+
+#[test]
+fn a_channel_that_was_changed_is_tried_at_once() {
+    let policy = creating("db", "0 9 * * *").conditions(&[Event::Failure]);
+    let texts = std::slice::from_ref(&policy);
+    let mut stage = Stage::with("08:55", with(texts, |_| ()), 64);
+    stage.at("09:00");
+    refuse_for_good(&mut stage);
+    let key = stage.notices[0].0.key.clone();
+    stage.deliver_trouble(&key, snapkeep::notify::Trouble::changed("535 wrong password"));
+    stage.at("09:50");
+    assert_eq!(stage.notices.len(), 1, "what a person has to change is tried rarely");
+    stage.load_roster(with(texts, |roster| {
+        let mut changed = channel_with("log", Rules::default());
+        changed.revision = snapkeep::lifecycle::policy::Revision("another".into());
+        roster.channels.insert("log".into(), Arc::new(changed));
+    }));
+    assert_eq!(stage.notices.len(), 2);
+}
+
+#[test]
+fn past_ten_thousand_waiting_for_a_channel_equal_ones_become_one() {
+    let names: Vec<String> = (0..500).map(|number| format!("p{number}")).collect();
+    let policy = |name: &String| {
+        let policy = creating(name, "* * * * *").channels(&["pager"]).conditions(&[Event::Failure]);
+        policy.repository(name)
+    };
+    let texts: Vec<PolicyText> = names.iter().map(policy).collect();
+    let mut stage = Stage::with("08:55", roster(&texts), 1_000);
+    for minute in 0..25 {
+        stage.at(&format!("09:{minute:02}"));
+        stage.refuse_all(&Fault::permanent("access denied"));
+    }
+    // Twenty rounds are a row each; what comes after is one more a policy.
+    assert_eq!(stage.view.daemon().notices["pager"].pending, 10_500);
+    let query = NoticeQuery { limit: 500, ..NoticeQuery::default() };
+    let counts: Vec<u32> = stage.reader.notices(&query).expect("read").iter().map(|record| record.count).collect();
+    assert_eq!(counts, [5; 500], "none is lost: 25 failures of each of 500 policies");
+}
