@@ -17,6 +17,7 @@ pub mod journal;
 pub mod lifecycle;
 pub mod notify;
 pub mod roster;
+pub mod template;
 pub mod tls;
 pub mod upkeep;
 pub mod watch;

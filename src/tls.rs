@@ -8,8 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use http_body_util::Empty;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -107,13 +106,14 @@ impl Drop for Driven {
 
 /// Asks one question on a connection of its own, and returns the head of the answer. Its body can be read for as
 /// long as the connection is driven. Whoever calls bounds the time.
-pub async fn ask<S>(
+pub async fn ask<S, B>(
     http: &http1::Builder,
     stream: S,
-    request: Request<Empty<Bytes>>,
+    request: Request<B>,
 ) -> hyper::Result<(Response<Incoming>, Driven)>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
     let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await?;
     let driven = Driven(tokio::spawn(connection));

@@ -3,6 +3,7 @@
 mod command;
 mod mail;
 mod ping;
+mod server;
 pub mod text;
 mod webhook;
 

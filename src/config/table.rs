@@ -279,6 +279,14 @@ impl<'a, 't> Table<'a, 't> {
         }
     }
 
+    /// Returns the table of a key that people name; `None` where it is none.
+    pub fn inner(&self, key: &str) -> Option<Table<'a, 't>> {
+        let (name, value) = self.table.get_key_value(key)?;
+        let DeValue::Table(table) = value.get_ref() else { return None };
+        let path = if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) };
+        Some(Table { table, path, at: name.span(), asked: Vec::new() })
+    }
+
     /// Returns every key with its place and its text, in the order of the text.
     pub fn texts(&self, findings: &mut Findings<'_>) -> Vec<(String, Range<usize>, Located<String>)> {
         let mut texts = Vec::new();

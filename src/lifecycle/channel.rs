@@ -5,6 +5,7 @@ pub mod command;
 pub mod mail;
 pub mod ping;
 pub mod quiet;
+pub mod server;
 pub mod webhook;
 
 use std::path::PathBuf;

@@ -4,6 +4,7 @@
 //! a repeat. It never sees the policy, the journal or the engine. What it says and hears may be written
 //! into a [`Conversation`], for whoever tries it; no secret stands in one.
 
+pub mod client;
 pub mod command;
 pub mod log;
 pub mod mail;
@@ -167,6 +168,11 @@ pub type Delivery<'a> = Pin<Box<dyn Future<Output = Result<String, Trouble>> + S
 pub trait Channel: Send + Sync + fmt::Debug {
     /// Tells it, within a time of its own; whoever calls ends it after two minutes.
     fn deliver<'a>(&'a self, message: &'a Message, conversation: &'a mut Conversation) -> Delivery<'a>;
+
+    /// Says that the daemon is alive, where somebody waits to hear it; `None` where nobody does.
+    fn beat<'a>(&'a self, _sent_at: Timestamp, _conversation: &'a mut Conversation) -> Option<Delivery<'a>> {
+        None
+    }
 }
 
 /// Returns whoever takes the messages of a channel: the only list of kinds.

@@ -1,5 +1,6 @@
 //! Texts of channels that may be secrets.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::config::reader::Findings;
@@ -40,6 +41,32 @@ pub fn maybe_secret(
         return table.string(findings, key).map(|text| MaybeSecret::Plain(text.value.into()));
     }
     secret(findings, table, key, base).map(MaybeSecret::Secret)
+}
+
+/// Reads a table of secrets, each under a name of its own.
+pub fn secrets(findings: &mut Findings<'_>, table: Table<'_, '_>, base: &Path) -> BTreeMap<Box<str>, SecretSource> {
+    let mut secrets = BTreeMap::new();
+    for (name, at) in table.keys() {
+        let path = format!("{}.{name}", table.path);
+        let is_start = |c: char| c.is_ascii_alphabetic() || c == '_';
+        if !name.starts_with(is_start) || !name.chars().all(|c| is_start(c) || c.is_ascii_digit()) {
+            findings.error(at, "secret has a name that no template can use").hint("write letters, digits and _");
+            continue;
+        }
+        match table.inner(name) {
+            Some(mut inner) => {
+                if let Some(source) = source(findings, &mut inner, base) {
+                    secrets.insert(name.into(), source);
+                }
+                inner.finish(findings, &[]);
+            }
+            // What was written is not repeated: it may be the secret.
+            None => findings.error(at, format!("{name} is a secret, and does not belong into this file")).hint(
+                format!("write {path}.file = \"PATH\" of a file with mode 0600, or {path}.credential = \"NAME\""),
+            ),
+        }
+    }
+    secrets
 }
 
 fn source(findings: &mut Findings<'_>, table: &mut Table<'_, '_>, base: &Path) -> Option<SecretSource> {

@@ -1,0 +1,608 @@
+//! One question to one server outside: bounded in time and size, and only to whom it may be put.
+//!
+//! An address in a channel's file, or behind a name in it, could lead into this network: to a service that trusts
+//! whoever is inside, or to the one that hands out a cloud machine's keys. So a name is resolved once, every address
+//! it has is judged, and the connection goes to one of those that were judged. No redirect is followed. What is
+//! answered is shown to whoever tries the channel, in a line, and to nobody else.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
+use hyper::{Method, Request, StatusCode};
+use jiff::fmt::rfc2822::DateTimeParser;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::secret::{self, Secret, SecretError};
+use super::{Again, Conversation, Trouble};
+use crate::lifecycle::channel::MaybeSecret;
+use crate::lifecycle::channel::server::{Server, Url};
+use crate::lifecycle::time::Timestamp;
+use crate::tls::{self, NoConnection};
+
+/// What is read of an answer: nobody who is told something has more to say.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// The head of an answer.
+const HEAD_BYTES_MAX: usize = 32 << 10;
+/// How long an answer that has begun may take to end. What it comes to is in its head.
+const BODY_TIME: Duration = Duration::from_secs(5);
+/// What is shown of an answer.
+const SHOWN_CHARS_MAX: usize = 200;
+/// A server with more has some that work among these.
+const ADDRESSES_TRIED_MAX: usize = 4;
+/// Whoever asks for more is asked again after a day: by then it has been given up, or is worth a try.
+const AFTER_MAX: Duration = Duration::from_secs(86_400);
+/// The shortest part of a secret address that is looked for in answers; what is shorter is no secret.
+const SECRET_PART_CHARS: usize = 8;
+
+/// What is put to a server.
+#[derive(Debug)]
+pub struct Question {
+    /// How.
+    pub method: Method,
+    /// What stands in the head beside what every question has.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What follows it.
+    pub body: Bytes,
+}
+
+/// What a server said to it that took it.
+#[derive(Debug)]
+pub struct Answer {
+    /// In a number.
+    pub status: StatusCode,
+    /// In words; the beginning of it where there is much.
+    pub body: String,
+}
+
+/// Returns what the text of an address says, which may be read from a file.
+pub async fn url_text(server: &Server) -> Result<(Box<str>, Option<Secret>), Trouble> {
+    let url = server.url.clone();
+    reading(move || secret::text_of(&url)).await
+}
+
+/// Reads secrets from where they are, beside those who must not wait.
+pub async fn reading<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, SecretError> + Send + 'static,
+) -> Result<T, Trouble> {
+    let read = tokio::task::spawn_blocking(read).await;
+    let read = read.map_err(|_| Trouble::later("failed to read a secret"))?;
+    read.map_err(|error| Trouble::changed(format!("failed to read a secret: {error}")))
+}
+
+/// Returns the address that a text says. Where it is a secret, nothing of it but the host is ever told.
+pub fn address(server: &Server, text: &str, conversation: &mut Conversation) -> Result<Url, Trouble> {
+    let url = Url::parse(text).map_err(|error| Trouble::changed(format!("url {error}: {}", error.hint())))?;
+    if matches!(server.url, MaybeSecret::Secret(_)) {
+        conversation.hide(&Secret::of(text));
+        conversation.hide(&Secret::of(&url.target));
+        for part in url.target.split(['/', '?', '&', '=']).filter(|part| part.len() >= SECRET_PART_CHARS) {
+            conversation.hide(&Secret::of(part));
+        }
+    }
+    Ok(url)
+}
+
+/// Puts a question to a server, within its time limit. `shown` is what the conversation shows of the body.
+pub async fn ask(
+    server: &Server,
+    url: &Url,
+    question: Question,
+    shown: &str,
+    sent_at: Timestamp,
+    conversation: &mut Conversation,
+) -> Result<Answer, Trouble> {
+    let limit = Duration::from_millis(u64::try_from(server.time_limit.millis()).unwrap_or_default());
+    let asked = tokio::time::timeout(limit, within(server, url, question, shown, limit, sent_at, conversation)).await;
+    asked.unwrap_or_else(|_| {
+        Err(Trouble::later(format!("{} did not answer within {}", url.host, server.time_limit.written())))
+    })
+}
+
+async fn within(
+    server: &Server,
+    url: &Url,
+    question: Question,
+    shown: &str,
+    limit: Duration,
+    sent_at: Timestamp,
+    conversation: &mut Conversation,
+) -> Result<Answer, Trouble> {
+    let host = &url.host;
+    if !url.is_tls && !is_allowed_by_name(server, host) {
+        return Err(Trouble::changed(format!(
+            "{host} would be asked by http://, which whoever is on the way reads (write https://, or allow it in \
+             allow_hosts)"
+        )));
+    }
+    let found = tokio::net::lookup_host((&**host, url.port)).await;
+    let found = found.map_err(|error| Trouble::later(format!("{host} cannot be found: {error}")))?;
+    let addresses = judged(server, host, found.collect())?;
+    let stream = connected(&addresses, host, limit, conversation).await?;
+    let mut request = Request::builder()
+        .method(question.method)
+        .uri(&*url.target)
+        .body(Full::new(question.body))
+        .map_err(|error| Trouble::changed(format!("failed to form the request: {error}")))?;
+    let headers = request.headers_mut();
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("snapkeep/", env!("CARGO_PKG_VERSION"))));
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    for (name, value) in question.headers {
+        headers.insert(name, value);
+    }
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    let authority = HeaderValue::from_str(&host_line(url));
+    headers.insert(HOST, authority.map_err(|_| Trouble::changed("url has no host that can be one"))?);
+    if url.is_tls {
+        let ca = server.ca.clone();
+        // Read each time: certificates are renewed while a daemon is up.
+        let tls = tokio::task::spawn_blocking(move || tls::connector(ca.as_deref())).await;
+        let tls = tls.map_err(|_| Trouble::later("failed to set up TLS"))?;
+        let tls = tls.map_err(|error| Trouble::changed(error.to_string()))?;
+        let stream = tls::connect(&tls, host, stream).await.map_err(|error| untrusted(host, &error))?;
+        conversation.note(format!("{host} is who it should be"));
+        put(server, url, stream, request, shown, sent_at, conversation).await
+    } else {
+        put(server, url, stream, request, shown, sent_at, conversation).await
+    }
+}
+
+/// As browsers and everybody say it: the port where it is not the usual one.
+fn host_line(url: &Url) -> String {
+    let authority = url.authority();
+    let usual = if url.is_tls { ":443" } else { ":80" };
+    authority.strip_suffix(usual).map_or(authority.clone(), str::to_owned)
+}
+
+async fn put<S>(
+    server: &Server,
+    url: &Url,
+    stream: S,
+    request: Request<Full<Bytes>>,
+    shown: &str,
+    sent_at: Timestamp,
+    conversation: &mut Conversation,
+) -> Result<Answer, Trouble>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let target = if matches!(server.url, MaybeSecret::Secret(_)) { "/***" } else { &*url.target };
+    conversation.sent(format!("{} {target} HTTP/1.1", request.method()));
+    conversation.sent(format!("host: {}", host_line(url)));
+    conversation.sent(shown);
+    let mut http = http1::Builder::new();
+    http.max_buf_size(HEAD_BYTES_MAX);
+    let broke_off = |error: hyper::Error| Trouble::later(format!("{} broke off: {error}", url.host));
+    let (answer, driven) = tls::ask(&http, stream, request).await.map_err(broke_off)?;
+    let (head, body) = answer.into_parts();
+    let body = read(body).await;
+    drop(driven);
+    conversation.heard(format!("HTTP/1.1 {}", head.status));
+    if let Some(after) = head.headers.get(RETRY_AFTER) {
+        conversation.heard(format!("retry-after: {}", String::from_utf8_lossy(after.as_bytes())));
+    }
+    let body = String::from_utf8_lossy(&body).into_owned();
+    // Blanked before it is cut: half a secret would not be known again.
+    let said = conversation.blanked(&body);
+    if let Some(line) = said.lines().find(|line| !line.trim().is_empty()) {
+        conversation.heard(line.chars().take(SHOWN_CHARS_MAX).collect::<String>());
+    }
+    verdict(&url.host, head.status, &head.headers, sent_at)?;
+    Ok(Answer { status: head.status, body })
+}
+
+/// Returns as much of an answer as is wanted, or as came.
+async fn read(mut body: Incoming) -> Vec<u8> {
+    let mut kept = Vec::new();
+    // What breaks off or does not end changes nothing of what the head said.
+    let _ = tokio::time::timeout(BODY_TIME, async {
+        while kept.len() < ANSWER_BYTES_MAX {
+            let Some(Ok(frame)) = body.frame().await else { return };
+            let Ok(data) = frame.into_data() else { continue };
+            kept.extend_from_slice(&data[..data.len().min(ANSWER_BYTES_MAX - kept.len())]);
+        }
+    })
+    .await;
+    kept
+}
+
+/// Returns what a status says about when to try again.
+fn verdict(host: &str, status: StatusCode, head: &HeaderMap, sent_at: Timestamp) -> Result<(), Trouble> {
+    if status.is_success() {
+        return Ok(());
+    }
+    if status.is_redirection() {
+        let place = head.get(LOCATION).and_then(|location| location.to_str().ok());
+        let place = match place.map(Url::parse) {
+            Some(Ok(url)) => format!(" to {}", url.host),
+            Some(Err(_)) => " to another place".to_owned(),
+            None => String::new(),
+        };
+        return Err(Trouble::changed(format!("{host} answers {status} and sends us{place}; nobody is followed")));
+    }
+    let why = format!("{host} answers {status}");
+    let after = head.get(RETRY_AFTER).and_then(|after| retry_after(after, sent_at)).filter(|after| !after.is_zero());
+    let again = match (after, status.as_u16()) {
+        (Some(after), 400..) => Again::After(after),
+        (_, 408 | 425 | 429 | 500..) => Again::Later,
+        _ => Again::Changed,
+    };
+    Err(Trouble { why, again })
+}
+
+/// Returns how long a server wants to be left alone (RFC 9110, 10.2.3): seconds, or until a date.
+fn retry_after(value: &HeaderValue, sent_at: Timestamp) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    let after = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than a number has are a long time too.
+        text.parse().map_or(AFTER_MAX, Duration::from_secs)
+    } else {
+        let date = text.ends_with(" GMT").then(|| DateTimeParser::new().parse_timestamp(text).ok())??;
+        let until = Timestamp::from_millis(date.as_millisecond()).since(sent_at);
+        Duration::from_millis(u64::try_from(until).unwrap_or_default())
+    };
+    Some(after.min(AFTER_MAX))
+}
+
+/// Goes to one address after the other; each has its share of the time.
+async fn connected(
+    addresses: &[SocketAddr],
+    host: &str,
+    limit: Duration,
+    conversation: &mut Conversation,
+) -> Result<TcpStream, Trouble> {
+    let tried = &addresses[..addresses.len().min(ADDRESSES_TRIED_MAX)];
+    let share = limit / u32::try_from(tried.len().max(1)).unwrap_or(1);
+    let mut last = "it has no address".to_owned();
+    for address in tried {
+        match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                conversation.note(format!("{host} is reached at {address}"));
+                return Ok(stream);
+            }
+            Ok(Err(error)) => last = format!("{address}: {error}"),
+            Err(_) => last = format!("{address} does not answer"),
+        }
+        conversation.note(format!("{host} is not reached: {last}"));
+    }
+    Err(Trouble::later(format!("{host} cannot be reached: {last}")))
+}
+
+fn untrusted(host: &str, error: &NoConnection) -> Trouble {
+    let why = format!("{host} {error}");
+    let cause = match error {
+        NoConnection::Name(_) => return Trouble::changed(format!("{host}: {error}")),
+        NoConnection::Untrusted(error) => error,
+    };
+    // What the other side says, or that it goes, may be over soon; what it is, is not.
+    match cause.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        None | Some(rustls::Error::AlertReceived(_)) => Trouble::later(why),
+        Some(_) if cause.kind() == io::ErrorKind::UnexpectedEof => Trouble::later(why),
+        Some(_) => Trouble::changed(why),
+    }
+}
+
+/// What an address is to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Anybody's.
+    Outside,
+    /// In this machine or its network: whoever runs it may allow it by its name.
+    Inside(&'static str),
+    /// No place for a notice, whatever its name; only where the address itself is allowed.
+    Never(&'static str),
+}
+
+/// Those that hand out the keys and the words of a cloud machine: Amazon and all who follow it are within the
+/// link-local ones.
+const METADATA_4: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(169, 254, 169, 254), Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16)];
+const METADATA_6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)];
+const METADATA: &str = "hands out what a machine must keep to itself";
+
+fn place(address: IpAddr) -> Place {
+    match address {
+        IpAddr::V4(address) => place_4(address),
+        IpAddr::V6(address) => place_6(address),
+    }
+}
+
+/// After IANA's registry of addresses for special purposes.
+fn place_4(address: Ipv4Addr) -> Place {
+    match address.octets() {
+        _ if METADATA_4.contains(&address) => Place::Never(METADATA),
+        [0, ..] => Place::Never("is no machine's"),
+        [10, ..] | [172, 16..=31, ..] | [192, 168, ..] => Place::Inside("is private"),
+        [100, 64..=127, ..] => Place::Inside("is shared by a provider's customers"),
+        [127, ..] => Place::Inside("is this machine"),
+        [169, 254, ..] => Place::Never("is link-local"),
+        [192, 0, 0, _] | [192, 88, 99, _] => Place::Never("is for special purposes"),
+        [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => Place::Never("is for documentation"),
+        [198, 18 | 19, ..] => Place::Inside("is for measurements"),
+        [224..=239, ..] => Place::Never("is multicast"),
+        [240..=255, ..] => Place::Never("is reserved"),
+        _ => Place::Outside,
+    }
+}
+
+/// Only what is assigned to anybody is outside, and an address that carries one of version 4 is what that one is.
+fn place_6(address: Ipv6Addr) -> Place {
+    let embedded = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        place_4(Ipv4Addr::new(a, b, c, d))
+    };
+    match address.segments() {
+        _ if METADATA_6.contains(&address) => Place::Never(METADATA),
+        [0, 0, 0, 0, 0, 0, 0, 0] => Place::Never("is no machine's"),
+        [0, 0, 0, 0, 0, 0, 0, 1] => Place::Inside("is this machine"),
+        // Mapped, compatible, translated (RFC 4291, RFC 6052), 6to4 (RFC 3056).
+        [0, 0, 0, 0, 0, 0xffff | 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
+        [0x2002, high, low, ..] => embedded(high, low),
+        [0xfc00..=0xfdff, ..] => Place::Inside("is unique-local"),
+        [0xfe80..=0xfebf, ..] => Place::Never("is link-local"),
+        [0xfec0..=0xfeff, ..] => Place::Inside("is site-local"),
+        [0xff00..=0xffff, ..] => Place::Never("is multicast"),
+        [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Place::Never("is for documentation"),
+        [0x2001, 0..=0x1ff, ..] => Place::Never("is for special purposes"),
+        [0x2000..=0x3fff, ..] => Place::Outside,
+        _ => Place::Never("is nobody's"),
+    }
+}
+
+fn is_allowed_by_name(server: &Server, host: &str) -> bool {
+    let address = host.parse::<IpAddr>().ok().map(|address| address.to_canonical().to_string());
+    server.allows(host) || address.is_some_and(|address| server.allows(&address))
+}
+
+/// Returns the addresses of a host, if every one of them may be asked: whoever has one that may not, and another that
+/// may, is not asked at either.
+fn judged(server: &Server, host: &str, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Trouble> {
+    for address in addresses.iter().map(SocketAddr::ip) {
+        let is_allowed = server.allows(&address.to_canonical().to_string());
+        let why = match place(address) {
+            Place::Outside => continue,
+            _ if is_allowed => continue,
+            Place::Inside(_) if server.allows(host) => continue,
+            Place::Inside(why) => format!("{why} (allow_hosts = [\"{host}\"] allows it)"),
+            Place::Never(why) => why.to_owned(),
+        };
+        return Err(Trouble::changed(format!("{host} is at {address}, which {why}: it is not asked")));
+    }
+    Ok(addresses)
+}
+
+/// Returns a name and a value as a head takes them.
+pub fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Trouble> {
+    let unfit = || Trouble::changed(format!("header {name} comes to what no header can hold"));
+    let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| unfit())?;
+    Ok((HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit())?, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::time::Span;
+
+    fn server(allowed: &[&str]) -> Server {
+        Server {
+            url: MaybeSecret::Plain("https://hooks.example".into()),
+            ca: None,
+            time_limit: Span::parse("30s").expect("a span"),
+            allow_hosts: allowed.iter().map(|host| (*host).into()).collect(),
+        }
+    }
+
+    fn at(addresses: &[&str]) -> Vec<SocketAddr> {
+        addresses.iter().map(|address| SocketAddr::new(address.parse().expect(address), 443)).collect()
+    }
+
+    fn is_asked(allowed: &[&str], host: &str, addresses: &[&str]) -> bool {
+        match judged(&server(allowed), host, at(addresses)) {
+            Ok(left) => {
+                assert_eq!(left, at(addresses));
+                true
+            }
+            Err(trouble) => {
+                assert_eq!(trouble.again, Again::Changed);
+                assert!(trouble.why.ends_with("it is not asked"), "{}", trouble.why);
+                false
+            }
+        }
+    }
+
+    #[test]
+    fn only_addresses_that_are_anybodys_are_asked() {
+        for outside in [
+            "1.1.1.1",
+            "9.255.255.255",
+            "11.0.0.0",
+            "100.63.255.255",
+            "100.128.0.0",
+            "126.255.255.255",
+            "128.0.0.0",
+            "169.253.255.255",
+            "169.255.0.0",
+            "172.15.255.255",
+            "172.32.0.0",
+            "192.167.255.255",
+            "192.169.0.0",
+            "198.17.255.255",
+            "198.20.0.0",
+            "223.255.255.255",
+            "2606:4700::1111",
+            "2a00:1450:4001:831::200e",
+            "::ffff:1.1.1.1",
+            "64:ff9b::1.1.1.1",
+            "2002:101:101::1",
+        ] {
+            assert!(is_asked(&[], "hooks.example", &[outside]), "{outside}");
+        }
+        for inside in [
+            "10.0.0.0",
+            "10.255.255.255",
+            "100.64.0.0",
+            "100.127.255.255",
+            "127.0.0.1",
+            "127.255.255.255",
+            "172.16.0.0",
+            "172.31.255.255",
+            "192.168.0.0",
+            "192.168.255.255",
+            "198.18.0.1",
+            "198.19.255.255",
+            "::1",
+            "::127.0.0.1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::127.0.0.1",
+            "64:ff9b::192.168.1.1",
+            "2002:7f00:1::1",
+            "2002:a00:1::",
+            "fc00::1",
+            "fd12:3456::1",
+            "fdff:ffff::1",
+            "fec0::1",
+        ] {
+            assert!(!is_asked(&[], "hooks.example", &[inside]), "{inside}");
+            assert!(!is_asked(&["other.example", "10.9.9.9"], "hooks.example", &[inside]), "{inside}");
+            assert!(is_asked(&["hooks.example"], "hooks.example", &[inside]), "{inside}");
+        }
+        for never in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "100.100.100.200",
+            "168.63.129.16",
+            "169.254.0.1",
+            "169.254.169.254",
+            "192.0.0.192",
+            "192.0.2.1",
+            "192.88.99.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "224.0.0.1",
+            "239.255.255.255",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::169.254.169.254",
+            "::ffff:169.254.169.254",
+            "::ffff:0.0.0.0",
+            "64:ff9b::169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::1",
+            "2002:a9fe:a9fe::1",
+            "100::1",
+            "2001::1",
+            "2001:10::1",
+            "2001:20::1",
+            "2001:db8::1",
+            "3fff::1",
+            "5f00::1",
+            "fd00:ec2::254",
+            "fd20:ce::254",
+            "fe80::1",
+            "febf::1",
+            "ff02::1",
+        ] {
+            assert!(!is_asked(&[], "hooks.example", &[never]), "{never}");
+            assert!(!is_asked(&["hooks.example"], "hooks.example", &[never]), "{never}");
+            let itself = never.parse::<IpAddr>().expect(never).to_canonical().to_string();
+            assert!(is_asked(&[&itself], "hooks.example", &[never]), "{never}");
+        }
+    }
+
+    #[test]
+    fn one_address_that_may_not_be_asked_spoils_the_others() {
+        assert!(is_asked(&[], "hooks.example", &["1.1.1.1", "2606:4700::1111"]));
+        for list in [
+            &["1.1.1.1", "127.0.0.1"][..],
+            &["10.0.0.1", "1.1.1.1"],
+            &["1.1.1.1", "2606:4700::1111", "::ffff:169.254.169.254"],
+        ] {
+            assert!(!is_asked(&[], "hooks.example", list), "{list:?}");
+        }
+        assert!(!is_asked(&["hooks.example"], "hooks.example", &["10.0.0.1", "169.254.169.254"]));
+        assert!(!is_asked(&["10.0.0.1"], "hooks.example", &["10.0.0.1", "10.0.0.2"]));
+        assert!(is_asked(&["10.0.0.1", "10.0.0.2"], "hooks.example", &["10.0.0.1", "10.0.0.2"]));
+    }
+
+    #[test]
+    fn a_status_says_when_to_try_again() {
+        let sent_at = Timestamp::from_seconds(784_111_777);
+        let of = |status: u16, after: Option<&'static str>| {
+            let mut head = HeaderMap::new();
+            after.map(|after| head.insert(RETRY_AFTER, HeaderValue::from_static(after)));
+            verdict("h", StatusCode::from_u16(status).expect("a status"), &head, sent_at)
+                .map_err(|trouble| trouble.again)
+        };
+        let seconds = |seconds| Err(Again::After(Duration::from_secs(seconds)));
+        for fine in [200, 201, 202, 204, 299] {
+            assert_eq!(of(fine, Some("9")), Ok(()), "{fine}");
+        }
+        for later in [408, 425, 429, 500, 501, 502, 503, 504, 599] {
+            assert_eq!(of(later, None), Err(Again::Later), "{later}");
+            assert_eq!(of(later, Some("7")), seconds(7), "{later}");
+        }
+        for changed in [101, 300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 410, 413, 422] {
+            assert_eq!(of(changed, None), Err(Again::Changed), "{changed}");
+        }
+        assert_eq!(of(302, Some("7")), Err(Again::Changed));
+        assert_eq!(of(403, Some("7")), seconds(7));
+        for (after, expected) in [
+            ("120", seconds(120)),
+            (" 120 ", seconds(120)),
+            ("86400", seconds(86_400)),
+            ("86401", seconds(86_400)),
+            ("99999999999999999999999999", seconds(86_400)),
+            ("0", Err(Again::Later)),
+            ("-1", Err(Again::Later)),
+            ("1.5", Err(Again::Later)),
+            ("", Err(Again::Later)),
+            ("soon", Err(Again::Later)),
+            ("Sun, 06 Nov 1994 08:59:37 GMT", seconds(600)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Err(Again::Later)),
+            ("Sun, 06 Nov 1993 08:49:37 GMT", Err(Again::Later)),
+            ("Sat, 06 Nov 1993 08:49:37 GMT", Err(Again::Later)),
+            ("Fri, 31 Dec 2100 23:59:59 GMT", seconds(86_400)),
+            ("Sunday, 06-Nov-94 08:59:37 GMT", Err(Again::Later)),
+        ] {
+            assert_eq!(of(503, Some(after)), expected, "{after}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_tells_where_to_and_no_more() {
+        let mut head = HeaderMap::new();
+        head.insert(LOCATION, HeaderValue::from_static("https://user:canary@elsewhere.example/canary"));
+        let why = |head: &HeaderMap| {
+            verdict("h", StatusCode::FOUND, head, Timestamp::EPOCH).map_err(|trouble| trouble.why).expect_err("one")
+        };
+        assert_eq!(why(&head), "h answers 302 Found and sends us to another place; nobody is followed");
+        head.insert(LOCATION, HeaderValue::from_static("https://elsewhere.example/canary?canary"));
+        assert_eq!(why(&head), "h answers 302 Found and sends us to elsewhere.example; nobody is followed");
+    }
+
+    #[test]
+    fn a_header_holds_one_line() {
+        for bad in ["a\r\nb: c", "a\nb", "a\rb", "a\0b", "\u{7f}"] {
+            assert_eq!(header("x-a", bad).map_err(|trouble| trouble.again), Err(Again::Changed), "{bad:?}");
+        }
+        assert!(header("x-a", "caf\u{e9} \u{1f4be}").is_ok());
+        assert!(header("x a", "b").is_err());
+    }
+
+    #[test]
+    fn host_names_the_port_where_it_is_not_the_usual_one() {
+        let of = |text| host_line(&Url::parse(text).expect(text));
+        assert_eq!(of("https://h/"), "h");
+        assert_eq!(of("https://h:80/"), "h:80");
+        assert_eq!(of("http://[::1]:80/"), "[::1]");
+        assert_eq!(of("http://h:443/"), "h:443");
+    }
+}

@@ -1,0 +1,439 @@
+//! What people write into webhooks, filled with what a notice says. The language is minijinja's, without what
+//! loads, includes or accumulates.
+//!
+//! A key that does not exist is an error, never an empty text. Steps and output are bounded. What is filled in is
+//! escaped where the whole is JSON: `"{{ subject }}"` is right whatever the subject holds.
+//!
+//! `config` renders a sample with it, so that a slip is told when the file is read; `notify` renders what is sent.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+
+use minijinja::value::Value;
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior};
+
+use crate::lifecycle::notice::{Event, Facts};
+use crate::lifecycle::time::Timestamp;
+
+/// No service takes a longer one.
+pub const SOURCE_BYTES_MAX: usize = 16 << 10;
+/// The least that the services take at most: what is longer is cut there, or refused.
+pub const OUTPUT_BYTES_MAX: usize = 64 << 10;
+/// Samples take a few hundred steps.
+const STEPS_MAX: u64 = 20_000;
+/// How deep expressions may lie in one another.
+const DEPTH_MAX: usize = 50;
+
+/// What a template knows by name.
+pub const KEYS: [&str; 21] = [
+    "key",
+    "installation",
+    "host",
+    "policy",
+    "run_id",
+    "event",
+    "severity",
+    "subject",
+    "workflow",
+    "snapshot",
+    "what",
+    "why",
+    "keeps",
+    "next",
+    "look",
+    "at",
+    "latest_at",
+    "count",
+    "attempt",
+    "text",
+    "secret",
+];
+
+/// What a template can say.
+#[derive(Clone, Debug)]
+pub struct Words<'a> {
+    /// The notice's key.
+    pub key: &'a str,
+    /// Which daemon.
+    pub installation: &'a str,
+    /// On which machine.
+    pub host: &'a str,
+    /// About which policy.
+    pub policy: Option<&'a str>,
+    /// About which run.
+    pub run_id: Option<&'a str>,
+    /// What it tells of.
+    pub event: Event,
+    /// In a line.
+    pub subject: &'a str,
+    /// In full.
+    pub facts: &'a Facts,
+    /// When it happened.
+    pub at: Timestamp,
+    /// When the latest of several did.
+    pub latest_at: Timestamp,
+    /// How many there were.
+    pub count: u32,
+    /// Which try it is.
+    pub attempt: u32,
+    /// All of it, in lines.
+    pub text: &'a str,
+    /// The secrets by their names.
+    pub secrets: BTreeMap<&'a str, &'a str>,
+}
+
+impl Words<'_> {
+    fn value(&self) -> Value {
+        let maybe = |text: Option<&str>| text.map_or_else(|| Value::from(()), Value::from);
+        let Facts { workflow, snapshot, what, why, keeps, next, look } = self.facts;
+        let secrets: BTreeMap<String, Value> =
+            self.secrets.iter().map(|(name, text)| ((*name).to_owned(), Value::from(*text))).collect();
+        let pairs = [
+            ("key", Value::from(self.key)),
+            ("installation", Value::from(self.installation)),
+            ("host", Value::from(self.host)),
+            ("policy", maybe(self.policy)),
+            ("run_id", maybe(self.run_id)),
+            ("event", Value::from(self.event.word())),
+            ("severity", Value::from(self.event.severity().word())),
+            ("subject", Value::from(self.subject)),
+            ("workflow", maybe(workflow.as_deref())),
+            ("snapshot", maybe(snapshot.as_deref())),
+            ("what", Value::from(what.as_str())),
+            ("why", maybe(why.as_deref())),
+            ("keeps", maybe(keeps.as_deref())),
+            ("next", maybe(next.as_deref())),
+            ("look", maybe(look.as_deref())),
+            ("at", Value::from(self.at.to_string())),
+            ("latest_at", Value::from(self.latest_at.to_string())),
+            ("count", Value::from(self.count)),
+            ("attempt", Value::from(self.attempt)),
+            ("text", Value::from(self.text)),
+            ("secret", Value::from(secrets)),
+        ];
+        Value::from(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<BTreeMap<_, _>>())
+    }
+}
+
+/// What the template is a part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A text that is sent as it comes.
+    Text,
+    /// JSON: what is filled in is escaped, and the whole must be JSON.
+    Json,
+    /// A line of a head.
+    Line,
+}
+
+/// Why a template says nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateError {
+    /// What is wrong. It repeats nothing of what was filled in.
+    pub why: String,
+    /// The same with the words at fault, which may be what was filled in: for samples alone.
+    pub detail: String,
+    /// In which line of it, from 1.
+    pub line: Option<usize>,
+}
+
+impl fmt::Display for TemplateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)?;
+        self.line.map_or(Ok(()), |line| write!(f, " in line {line} of it"))
+    }
+}
+
+impl TemplateError {
+    fn plain(why: impl Into<String>) -> TemplateError {
+        let why = why.into();
+        TemplateError { detail: why.clone(), why, line: None }
+    }
+
+    fn of(error: &minijinja::Error) -> TemplateError {
+        let why = match error.kind() {
+            ErrorKind::UndefinedError => "there is no such value".to_owned(),
+            ErrorKind::OutOfFuel => "takes too many steps".to_owned(),
+            ErrorKind::WriteFailure => format!("comes to more than {} kB", OUTPUT_BYTES_MAX >> 10),
+            kind => kind.to_string(),
+        };
+        let detail = match (error.kind(), error.detail()) {
+            (ErrorKind::WriteFailure | ErrorKind::OutOfFuel, _) | (_, None) => why.clone(),
+            (_, Some(detail)) => format!("{why}: {detail}"),
+        };
+        TemplateError { why, detail, line: error.line() }
+    }
+}
+
+/// Returns the names that a template uses and nobody knows, in order; `secrets` are those of its secrets. Empty where
+/// it cannot be read at all.
+pub fn unknown(source: &str, secrets: &[&str]) -> Vec<String> {
+    let environment = environment(Form::Text);
+    let Ok(template) = environment.template_from_str(source) else { return Vec::new() };
+    let known = |name: &String| match name.strip_prefix("secret.") {
+        Some(secret) => secrets.contains(&secret),
+        None => KEYS.contains(&name.as_str()),
+    };
+    let mut unknown: Vec<String> =
+        template.undeclared_variables(true).into_iter().filter(|name| !known(name)).collect();
+    unknown.sort();
+    unknown
+}
+
+/// Returns what a template comes to.
+pub fn render(source: &str, form: Form, words: &Words<'_>) -> Result<String, TemplateError> {
+    if source.len() > SOURCE_BYTES_MAX {
+        return Err(TemplateError::plain(format!("is larger than {} kB", SOURCE_BYTES_MAX >> 10)));
+    }
+    let environment = environment(form);
+    let mut output = Bounded(Vec::new());
+    let rendered = environment
+        .template_from_str(source)
+        .and_then(|template| template.render_captured_to(words.value(), &mut output).map(drop));
+    rendered.map_err(|error| TemplateError::of(&error))?;
+    let text = String::from_utf8(output.0).map_err(|_| TemplateError::plain("comes to no text"))?;
+    match form {
+        Form::Text => Ok(text),
+        Form::Json => match serde_json::from_str::<serde::de::IgnoredAny>(&text) {
+            Ok(_) => Ok(text),
+            // Its own message may repeat what was filled in.
+            Err(error) => Err(TemplateError {
+                line: None,
+                ..TemplateError::plain(format!("comes to no JSON, in line {} of what it comes to", error.line()))
+            }),
+        },
+        // What ends a line would begin another, which nobody wrote.
+        Form::Line if text.chars().any(|c| c.is_control() && c != '\t') => {
+            Err(TemplateError::plain("comes to more than a line"))
+        }
+        Form::Line => Ok(text.trim().to_owned()),
+    }
+}
+
+fn environment(form: Form) -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(STEPS_MAX));
+    environment.set_recursion_limit(DEPTH_MAX);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    // With these a loop could gather more than the output's bound.
+    for name in ["namespace", "range", "dict", "debug"] {
+        environment.remove_global(name);
+    }
+    for name in ["replace", "format", "pprint", "batch", "slice", "indent"] {
+        environment.remove_filter(name);
+    }
+    environment.add_filter("truncate", truncate);
+    environment.set_formatter(move |output, _, value| {
+        if value.is_none() {
+            return Ok(());
+        }
+        if form != Form::Json || value.is_safe() {
+            return Ok(write!(output, "{value}")?);
+        }
+        let quoted = serde_json::to_string(&value.to_string()).unwrap_or_default();
+        let inner = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default();
+        Ok(output.write_str(inner)?)
+    });
+    environment
+}
+
+/// Returns a text that has at most `length` characters, with `…` where some are left out.
+fn truncate(text: &Value, length: usize) -> Value {
+    if text.is_none() {
+        return text.clone();
+    }
+    let text = text.to_string();
+    if text.chars().count() <= length {
+        return Value::from(text);
+    }
+    let kept: String = text.chars().take(length.saturating_sub(1)).collect();
+    Value::from(format!("{kept}\u{2026}"))
+}
+
+/// Takes as much as a template may come to.
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > OUTPUT_BYTES_MAX {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What `config` tries a template with, each in turn: every event with all that can be said of it, and each with the
+/// least. What stands in them is as unpleasant as what the world says.
+pub fn samples() -> Vec<Sample> {
+    let full = Facts {
+        workflow: Some("creation".into()),
+        snapshot: Some("database-20260301t020000z".into()),
+        what: "failed to create \"database\"\n\tC:\\new: it's <b>no</b> space & ${HOME} {{ x }}".into(),
+        why: Some("the repository said: \"no\"\r\nand nothing else \u{1f4be}".into()),
+        keeps: Some("14 snapshots".into()),
+        next: Some("again at 2026-03-01T03:00:00Z".into()),
+        look: Some("snapkeep explain database".into()),
+    };
+    let least = Facts { what: "it\nhappened".into(), ..Facts::default() };
+    let of = |event, facts: &Facts, about: Option<&'static str>| Sample { event, facts: facts.clone(), about };
+    Event::ALL.into_iter().flat_map(|event| [of(event, &full, Some("database")), of(event, &least, None)]).collect()
+}
+
+/// One notice to try a template with.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    event: Event,
+    facts: Facts,
+    about: Option<&'static str>,
+}
+
+impl Sample {
+    /// Returns what a template can say of it.
+    pub fn words<'a>(&'a self, secrets: impl Iterator<Item = &'a str>) -> Words<'a> {
+        Words {
+            key: "0f3a-failure-chat",
+            installation: "8a5c1d",
+            host: "backup.example.net",
+            policy: self.about,
+            run_id: self.about.map(|_| "0f3a"),
+            event: self.event,
+            subject: "database: \"creation\" failed \\ it's late & <dark>",
+            facts: &self.facts,
+            at: Timestamp::from_seconds(1_772_330_400),
+            latest_at: Timestamp::from_seconds(1_772_334_000),
+            count: 2,
+            attempt: 1,
+            text: "policy: database\nwhat: failed to create \"database\"\\\n\thost: backup.example.net\n",
+            secrets: secrets.map(|name| (name, "s3cret\"\\")).collect(),
+        }
+    }
+
+    /// Returns what it tells of.
+    pub fn event(&self) -> Event {
+        self.event
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(source: &str, form: Form) -> Result<String, String> {
+        let sample = Sample {
+            event: Event::Failure,
+            facts: Facts { what: "a \"b\"\n\\c".into(), next: Some("</script>".into()), ..Facts::default() },
+            about: Some("db"),
+        };
+        render(source, form, &sample.words(["token"].into_iter())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_filled_into_json_stays_within_its_quotes() {
+        let json = fill(
+            r#"{"a": "{{ what }}", "b": {{ what | tojson }}, "c": "{{ why }}", "d": {{ why | tojson }}}"#,
+            Form::Json,
+        );
+        let value: serde_json::Value = serde_json::from_str(&json.expect("JSON")).expect("JSON");
+        assert_eq!(value["a"], "a \"b\"\n\\c");
+        assert_eq!(value["b"], "a \"b\"\n\\c");
+        assert_eq!(value["c"], "");
+        assert_eq!(value["d"], serde_json::Value::Null);
+        assert_eq!(fill("{{ what }} {{ next }} {{ count }}", Form::Text).as_deref(), Ok("a \"b\"\n\\c </script> 2"));
+        assert_eq!(fill(r#"["{{ next }}", {{ count }}]"#, Form::Json).as_deref(), Ok(r#"["</script>", 2]"#));
+        assert_eq!(fill(r#"["{{ next ~ "\"" }}"]"#, Form::Json).as_deref(), Ok(r#"["</script>\""]"#));
+    }
+
+    #[test]
+    fn json_without_quotes_around_a_text_is_an_error() {
+        for source in ["{\"a\": {{ subject }}}", "{\"a\": \"{{ subject | tojson }}\"}", "{\"a\": {{ why }}}", "text"] {
+            let error = fill(source, Form::Json).expect_err(source);
+            assert_eq!(error, "comes to no JSON, in line 1 of what it comes to", "{source}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_does_not_exist_is_an_error_and_one_without_a_text_is_not() {
+        for source in ["{{ subjet }}", "{{ secret.tokn }}", "{% if polcy %}x{% endif %}", "{{ what.x }}"] {
+            assert_eq!(fill(source, Form::Text), Err("there is no such value in line 1 of it".into()), "{source}");
+        }
+        for source in ["{{ why }}", "{% if why %}x{% endif %}", "{{ why | truncate(3) }}", "{{ snapshot }}"] {
+            assert_eq!(fill(source, Form::Text).as_deref(), Ok(""), "{source}");
+        }
+        assert_eq!(
+            fill("{{ what | truncate(3) }}|{{ event | truncate(7) }}", Form::Text).as_deref(),
+            Ok("a \u{2026}|failure")
+        );
+    }
+
+    #[test]
+    fn what_is_unknown_is_told_by_name() {
+        let of = |source| unknown(source, &["token"]);
+        assert_eq!(
+            of("{{ subjet }} {{ what }} {{ secret.tokn }} {% set own = 1 %}{{ own }}"),
+            ["secret.tokn", "subjet"]
+        );
+        assert_eq!(of("{{ secret.token }} {% for line in text | lines %}{{ line }}{% endfor %}"), Vec::<String>::new());
+        assert_eq!(of("{{ broken"), Vec::<String>::new());
+        let sample = samples().remove(0);
+        for key in KEYS {
+            render(&format!("{{{{ {key} }}}}"), Form::Text, &sample.words([].into_iter())).expect(key);
+        }
+    }
+
+    #[test]
+    fn steps_and_output_have_a_bound() {
+        let nested = "{% for a in text %}{% for b in text %}{% for c in text %}{% endfor %}{% endfor %}{% endfor %}";
+        assert_eq!(fill(nested, Form::Text).map(|_| ()), Err("takes too many steps in line 1 of it".into()));
+        let long = fill("{{ \"x\" * 70000 }}", Form::Text).expect_err("too long");
+        assert!(long.starts_with("comes to more than 64 kB"), "{long}");
+        let long = fill(&"x".repeat(SOURCE_BYTES_MAX + 1), Form::Text);
+        assert_eq!(long, Err("is larger than 16 kB".into()));
+        let deep = format!("{{{{ {}1{} }}}}", "(".repeat(500), ")".repeat(500));
+        fill(&deep, Form::Text).expect_err("too deep");
+        for gone in
+            ["{{ range(9) }}", "{% set n = namespace(a=1) %}", "{{ what | replace(\"\", what) }}", "{{ debug() }}"]
+        {
+            fill(gone, Form::Text).expect_err(gone);
+        }
+        for none in [
+            "{% include \"/etc/passwd\" %}",
+            "{% import \"x\" as y %}",
+            "{% extends \"x\" %}",
+            "{% macro a() %}{% endmacro %}",
+        ] {
+            fill(none, Form::Text).expect_err(none);
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_line() {
+        assert_eq!(fill(" Bearer {{ secret.token }} ", Form::Line).as_deref(), Ok("Bearer s3cret\"\\"));
+        for source in ["{{ what }}", "a\r\nb", "a\0b", "{{ text }}", "a\u{85}b"] {
+            assert_eq!(fill(source, Form::Line), Err("comes to more than a line".into()), "{source:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_repeats_nothing_that_was_filled_in() {
+        for source in [
+            "{{ secret.token + 1 }}",
+            "{{ secret.token | int }}",
+            "{{ secret.token.x }}",
+            "{{ secret.token() }}",
+            "{{ what | truncate(secret.token) }}",
+            "{{ secret[secret.token] }}",
+        ] {
+            let error = fill(source, Form::Text).expect_err(source);
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+        let error = fill("{ {{ secret.token }} }", Form::Json).expect_err("no JSON");
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+}
