@@ -195,6 +195,35 @@ impl Trust {
         Ok(())
     }
 
+    /// Checks a program and every folder above it, by the path as given and by where it leads.
+    pub fn check_program(&self, path: &Path) -> Result<(), Refusal> {
+        if let Some(folder) = path.parent() {
+            self.check_folder(folder)?;
+        }
+        let link = fs::symlink_metadata(path)?;
+        let target = fs::canonicalize(path)?;
+        if link.is_symlink() {
+            self.owner("link", &link)?;
+            if let Some(folder) = target.parent() {
+                self.check_folder(folder)?;
+            }
+        }
+        let metadata = fs::metadata(&target)?;
+        if !metadata.is_file() {
+            return Err(Refusal::new("is not a regular file"));
+        }
+        self.owner("program", &metadata)?;
+        if let Some(who) = self.writers(&metadata) {
+            let hint = format!("chmod go-w {}", target.display());
+            return Err(Refusal::with_hint(format!("program can be written by {who}"), hint));
+        }
+        if metadata.mode() & 0o111 == 0 {
+            let hint = format!("chmod +x {}", target.display());
+            return Err(Refusal::with_hint("program cannot be executed", hint));
+        }
+        Ok(())
+    }
+
     /// Reads a file whole, in a folder that was checked before.
     pub fn read(&self, path: &Path) -> Result<Whole, Refusal> {
         for _ in 0..READS_MAX {

@@ -21,7 +21,7 @@ pub struct Table<'a, 't> {
     pub path: String,
     /// The key that names it, or the start of the text.
     pub at: Range<usize>,
-    asked: Vec<&'static str>,
+    asked: Vec<&'a str>,
 }
 
 /// One of a list.
@@ -48,14 +48,14 @@ impl<'a, 't> Table<'a, 't> {
         Table { table, path: String::new(), at: 0..0, asked: Vec::new() }
     }
 
-    fn value(&mut self, key: &'static str) -> Option<(Range<usize>, &'a DeValue<'t>, Range<usize>)> {
+    fn value(&mut self, key: &'a str) -> Option<(Range<usize>, &'a DeValue<'t>, Range<usize>)> {
         self.allow(key);
         let (key, value) = self.table.get_key_value(key)?;
         Some((key.span(), value.get_ref(), value.span()))
     }
 
     /// Lets a key be there without reading it.
-    pub fn allow(&mut self, key: &'static str) {
+    pub fn allow(&mut self, key: &'a str) {
         if !self.asked.contains(&key) {
             self.asked.push(key);
         }
@@ -243,6 +243,34 @@ impl<'a, 't> Table<'a, 't> {
         Some(items.iter().filter_map(item).collect())
     }
 
+    /// Returns a program and its arguments: a list of texts, at least one. All but the first may be empty, and
+    /// any may be there twice.
+    pub fn arguments(&mut self, findings: &mut Findings<'_>, key: &'static str) -> Option<Vec<Located<String>>> {
+        let (_, value, at) = self.value(key)?;
+        let DeValue::Array(items) = value else {
+            let parts = value.as_str().map(|text| {
+                let parts: Vec<String> = text.split_whitespace().map(|part| format!("\"{part}\"")).collect();
+                format!("no shell is between: write {key} = [{}]", parts.join(", "))
+            });
+            findings.error(at, format!("{key} must be a list, not {}", describe(value))).hint_if(parts);
+            return None;
+        };
+        let mut found = Vec::new();
+        for item in items.iter() {
+            match item.get_ref() {
+                DeValue::String(text) if !found.is_empty() && text.trim().is_empty() => {
+                    found.push(Located { value: text.to_string(), at: item.span() });
+                }
+                value => found.push(string_of(findings, key, value, item.span())?),
+            }
+        }
+        if found.is_empty() {
+            findings.error(at, format!("{key} is empty")).hint("name the program first, then its arguments");
+            return None;
+        }
+        Some(found)
+    }
+
     /// Returns a list of names, or one name without a list; a number is a name too. None is blank.
     pub fn names(&mut self, findings: &mut Findings<'_>, key: &'static str) -> Option<Vec<Located<String>>> {
         let (_, value, at) = self.value(key)?;
@@ -259,7 +287,7 @@ impl<'a, 't> Table<'a, 't> {
     }
 
     /// Returns a table within this one.
-    pub fn table(&mut self, findings: &mut Findings<'_>, key: &'static str) -> Option<Table<'a, 't>> {
+    pub fn table(&mut self, findings: &mut Findings<'_>, key: &'a str) -> Option<Table<'a, 't>> {
         let path = if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) };
         let (key_at, value, at) = self.value(key)?;
         match value {

@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod command;
+pub mod json;
 pub mod log;
 pub mod mail;
 pub mod ping;

@@ -7,6 +7,7 @@
 
 mod access;
 mod architecture;
+mod channel_command;
 mod cli;
 mod conformance;
 mod daemon;

@@ -8,10 +8,10 @@ use crate::config::table::Table;
 use crate::lifecycle::channel::{MaybeSecret, SecretSource};
 
 /// Reads where a secret is: a table with `credential`, the name of one the service was given, or `file`.
-pub fn secret(
+pub fn secret<'a>(
     findings: &mut Findings<'_>,
-    table: &mut Table<'_, '_>,
-    key: &'static str,
+    table: &mut Table<'a, '_>,
+    key: &'a str,
     base: &Path,
 ) -> Option<SecretSource> {
     let path = if table.path.is_empty() { key.to_string() } else { format!("{}.{key}", table.path) };
