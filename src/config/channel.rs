@@ -23,6 +23,7 @@ const KINDS: [&str; 5] = ["log", "mail", "webhook", "ping", "command"];
 /// Returns the channel a text stands for; `None` when something is wrong, which is then among the
 /// findings. Relative paths begin at `base`.
 pub fn read(findings: &mut Findings<'_>, base: &Path) -> Option<Channel> {
+    findings.hide_values();
     let parsed = findings.parse();
     if findings.has_errors() {
         return None;

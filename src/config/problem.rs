@@ -88,6 +88,33 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Returns the place without what stands beside the words at fault, where that may be a value.
+    #[must_use]
+    pub fn alone(self) -> Place {
+        let is_value = |text: &str| text.contains(['"', '\'']);
+        let shown: Vec<char> = self.excerpt.chars().collect();
+        let text =
+            |range: Range<usize>| shown.get(range).map(|part| part.iter().collect::<String>()).unwrap_or_default();
+        let (from, to) = (self.before as usize, (self.before as usize + self.width as usize).min(shown.len()));
+        let (before, after) = (text(0..from), text(to..shown.len()));
+        let is_hidden = is_value(&before) || before.matches('=').count() > 1;
+        let before = if is_hidden { "… " } else { &*before };
+        let after = if is_value(&after) || after.contains('=') { " …" } else { &*after };
+        Place {
+            excerpt: format!("{before}{}{after}", text(from..to)).into(),
+            before: count(before.chars().count()),
+            ..self
+        }
+    }
+
+    /// Returns the place without any words.
+    #[must_use]
+    pub fn unseen(self) -> Place {
+        Place { excerpt: "".into(), ..self }
+    }
+}
+
 /// What comes from a file must not steer the terminal it is shown on.
 fn printable(c: char) -> char {
     match c {

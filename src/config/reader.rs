@@ -14,6 +14,7 @@ pub struct Findings<'t> {
     file: Arc<Path>,
     text: &'t str,
     problems: Vec<Problem>,
+    hides_values: bool,
 }
 
 /// A value and where it stands.
@@ -35,7 +36,13 @@ impl<T> Located<T> {
 impl<'t> Findings<'t> {
     /// Returns no findings yet for the text of a file.
     pub fn new(file: &Path, text: &'t str) -> Findings<'t> {
-        Findings { file: file.into(), text, problems: Vec::new() }
+        Findings { file: file.into(), text, problems: Vec::new(), hides_values: false }
+    }
+
+    /// Repeats from here on nothing of the text but the words at fault: what stands beside them may be a secret
+    /// that somebody wrote into the wrong place, and problems are logged and shown to many.
+    pub fn hide_values(&mut self) {
+        self.hides_values = true;
     }
 
     /// Notes that the bytes `at` are wrong.
@@ -58,7 +65,8 @@ impl<'t> Findings<'t> {
     }
 
     fn note(&mut self, at: Range<usize>, message: impl Into<Box<str>>, severity: Severity) -> Noted<'_> {
-        let place = Some(Place::of(self.text, at));
+        let place = Place::of(self.text, at);
+        let place = Some(if self.hides_values { place.alone() } else { place });
         let problem = Problem { file: self.file.clone(), place, severity, message: message.into(), hint: None };
         let index = self.problems.len();
         self.problems.push(problem);
@@ -114,6 +122,7 @@ impl<'t> Findings<'t> {
 
     fn syntax_error(&mut self, message: &str, at: Range<usize>) {
         let words = self.text.get(at.clone()).unwrap_or_default().trim();
+        let words = if self.hides_values && !words.is_empty() { "…" } else { words };
         let (message, hint) = match message {
             "duplicate key" => (
                 format!("`{words}` is given twice"),
@@ -136,9 +145,10 @@ impl<'t> Findings<'t> {
             }
             _ => (message.replace(", expected nothing", ""), None),
         };
-        let mut noted = self.error(at, message);
-        if let Some(hint) = hint {
-            noted.hint(hint);
+        self.error(at, message).hint_if(hint);
+        // Without a syntax nobody knows which of the words is a value.
+        if let (true, Some(problem)) = (self.hides_values, self.problems.last_mut()) {
+            problem.place = problem.place.take().map(Place::unseen);
         }
     }
 }

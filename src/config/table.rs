@@ -71,6 +71,11 @@ impl<'a, 't> Table<'a, 't> {
         matches!(self.table.get(key).map(|value| value.get_ref()), Some(DeValue::String(_)))
     }
 
+    /// Whether the key holds a table.
+    pub fn is_table(&self, key: &str) -> bool {
+        matches!(self.table.get(key).map(|value| value.get_ref()), Some(DeValue::Table(_)))
+    }
+
     /// Returns the place of a key that is there.
     pub fn key_at(&self, key: &str) -> Option<Range<usize>> {
         self.table.get_key_value(key).map(|(key, _)| key.span())

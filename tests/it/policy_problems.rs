@@ -101,6 +101,38 @@ fn bad_channels_are_told_what_is_wrong_with_them() {
     check("channels", |name, text| say_drop_in("channels.d", name, text));
 }
 
+/// People write a secret where they think it belongs, and problems are logged and shown to every viewer.
+#[test]
+fn no_problem_of_a_channels_file_repeats_what_may_be_a_secret() {
+    for text in [
+        "[command]\nargv = [\"/bin/true\"]\nsecrets.token = \"hunter2\"",
+        "[command]\nargv = [\"/bin/true\"]\nsecrets.token = [\"hunter2\"]",
+        "[command]\nargv = [\"/bin/true\"]\nsecrets.token.text = \"hunter2\"",
+        "[command]\nargv = [\"/bin/true\"]\npassword = \"hunter2\"",
+        "[command]\nargv = [\"/bin/true\"]\nenv = { TOKEN = \"hunter2\" }",
+        "command = { password = \"hunter2\", time_limit = 30 }",
+        "command = { time_limit = 30, password = 'hunter2' }",
+        "[log]\nlevel = \"warn\"\npassword = \"hunter2\"",
+        "[pager]\ntoken = \"hunter2\"",
+        "pager = { token = \"hunter2\" }",
+        "[mail]\npassword = \"hunter2",
+        "[mail]\npassword = hunter2",
+        "[mail]\npassword = \"\"\"\nhunter2",
+        "[mail]\npassword = truehunter2",
+        "[mail]\npassword: \"hunter2\"",
+        "[mail]\npassword hunter2",
+        "[mail]\npassword = \"a\" \"hunter2\"",
+        "[mail]\npassword = \"a\"\npassword = \"hunter2\"",
+    ] {
+        let problems = say_drop_in("channels.d", "x", text);
+        assert!(!problems.is_empty(), "{text}");
+        for problem in problems {
+            let said = format!("{problem}\n{}", problem.json());
+            assert!(!said.contains("hunter2"), "{text}\n{said}");
+        }
+    }
+}
+
 #[test]
 fn a_message_has_the_shape_of_the_style_guide() {
     let text = "[creation.schedule.cron]\nexpression = \"0 2 * * *\"\n[deletion.condition]\nmax_count = 7\nmin_count = 10\n\

@@ -15,7 +15,7 @@ pub fn secret<'a>(
     base: &Path,
 ) -> Option<SecretSource> {
     let path = if table.path.is_empty() { key.to_string() } else { format!("{}.{key}", table.path) };
-    if table.is_text(key) {
+    if table.has(key) && !table.is_table(key) {
         // What was written is not repeated: it may be the secret.
         let at = table.key_at(key).unwrap_or_else(|| table.at.clone());
         table.allow(key);
