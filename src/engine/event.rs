@@ -504,6 +504,13 @@ pub enum Job {
     Ask(Box<Ask>),
     /// Send a notice.
     Deliver(Box<Errand>),
+    /// Tell a channel that the daemon is alive. Nobody waits for what comes of it: a later one says more.
+    Beat {
+        /// Whom.
+        channel: Arc<Channel>,
+        /// When.
+        sent_at: Timestamp,
+    },
 }
 
 /// A notice to be sent.

@@ -4,17 +4,19 @@
 //! rests before it is tried again, however much waits for it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Engine;
 use super::event::{Done, Errand, Job, Refusal};
 use crate::journal::JournalError;
 use crate::journal::change::{Audit, Change, Delivered, Delivery, Notice, OfPolicy, Owed};
 use crate::journal::record::{NoticeRecord, Waiting};
-use crate::lifecycle::channel::Rules;
+use crate::lifecycle::channel::{Kind, Rules};
 use crate::lifecycle::notice::{Event, Telling};
 use crate::lifecycle::retry;
 use crate::lifecycle::time::{Moment, format_millis};
 use crate::notify::{Again, Trouble};
+use crate::roster::Channel;
 
 /// So many notices are on their way to one channel at once. Servers that take mail bear a handful.
 const PLACES: usize = 4;
@@ -37,6 +39,18 @@ pub(super) struct Outbox {
     lanes: BTreeMap<Box<str>, Lane>,
     /// By key.
     flights: BTreeMap<Box<str>, Flight>,
+    /// Who waits for signs of life, by channel.
+    beats: BTreeMap<Arc<str>, Beat>,
+}
+
+/// A channel that hears every so often that the daemon is alive. It hears it from the engine's own turn, so that one
+/// that does not turn is missed.
+#[derive(Debug)]
+struct Beat {
+    channel: Arc<Channel>,
+    every_ms: i64,
+    /// At what uptime it hears the next.
+    due_at: i64,
 }
 
 /// One channel.
@@ -104,6 +118,7 @@ impl Outbox {
 
     /// Returns how long nothing is to be sent, in milliseconds.
     pub fn idle_ms(&self, now: Moment) -> Option<i64> {
+        let beats = self.beats.values().map(|beat| beat.due_at - now.uptime);
         let lanes = self.lanes.iter().filter_map(|(channel, lane)| {
             let due_ms = lane.waiting.due_at?.since(now.wall);
             if self.places(channel) == 0 {
@@ -112,7 +127,7 @@ impl Outbox {
             }
             Some(due_ms.max(lane.rested_at - now.uptime))
         });
-        lanes.min()
+        lanes.chain(beats).min()
     }
 }
 
@@ -123,6 +138,10 @@ impl Engine {
             return Ok(());
         }
         self.outbox.flights.retain(|_, flight| flight.over_at > now.uptime);
+        for beat in self.outbox.beats.values_mut().filter(|beat| beat.due_at <= now.uptime) {
+            beat.due_at = now.uptime + beat.every_ms;
+            self.errands.begin.push(Job::Beat { channel: beat.channel.clone(), sent_at: now.wall });
+        }
         let is_due = |(_, lane): &(&Box<str>, &Lane)| {
             lane.waiting.due_at.is_some_and(|due| due <= now.wall) && lane.rested_at <= now.uptime
         };
@@ -204,7 +223,7 @@ impl Engine {
     /// Owes each of these channels a telling, at once or when it may be told.
     pub(super) fn owe(&mut self, channels: &[Box<str>], about: &About, telling: &Telling, now: Moment) {
         for channel in channels {
-            let Telling { event, subject, facts } = telling;
+            let Telling { event, subject, facts, is_news: _ } = telling;
             let rules = self.roster.channels.get(&**channel).map(|channel| channel.settings.rules.clone());
             let uid = about.policy.as_ref().map(|policy| policy.uid.clone());
             let told_at = |journal: &mut crate::journal::Journal| match journal.told_at(channel, *event, uid.as_deref())
@@ -278,6 +297,19 @@ impl Engine {
                 (lane.failures, lane.rested_at) = (0, now.uptime);
                 self.changes.push(Change::Hurry { channel: (**name).into(), at: now.wall });
             }
+        }
+    }
+
+    /// Takes which channels wait for signs of life. One that did before keeps its rhythm.
+    pub(super) fn listen_for_beats(&mut self, now: Moment) {
+        let former = std::mem::take(&mut self.outbox.beats);
+        for (name, channel) in &self.roster.channels {
+            let Kind::Ping(ping) = &channel.settings.kind else { continue };
+            let Some(every) = &ping.heartbeat else { continue };
+            let every_ms = every.millis();
+            let kept = former.get(name).filter(|beat| beat.every_ms == every_ms);
+            let due_at = kept.map_or(now.uptime, |beat| beat.due_at);
+            self.outbox.beats.insert(name.clone(), Beat { channel: channel.clone(), every_ms, due_at });
         }
     }
 

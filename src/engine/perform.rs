@@ -2,6 +2,7 @@
 //! panics or is dropped answers that it is lost.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
 use tokio::runtime::Handle;
@@ -12,6 +13,7 @@ use crate::journal::change::Notice;
 use crate::journal::record::NoticeRecord;
 use crate::lifecycle::retention::Owner;
 use crate::lifecycle::snapshot::{Listing, Presence, Status, label};
+use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::{Answer, Fault, Request};
 use crate::notify::{self, Conversation, Message, Trouble};
 use crate::roster::Channel;
@@ -54,6 +56,7 @@ impl Performer {
             match job {
                 Job::Ask(ask) => self.ask(*ask),
                 Job::Deliver(errand) => self.deliver(*errand),
+                Job::Beat { channel, sent_at } => self.beat(channel, sent_at),
             }
         }
     }
@@ -78,6 +81,17 @@ impl Performer {
             report.answer = perform(ask, progress).await;
         });
         self.running.insert(id, work.abort_handle());
+    }
+
+    fn beat(&mut self, channel: Arc<Channel>, sent_at: Timestamp) {
+        self.runtime.spawn(async move {
+            let mut conversation = Conversation::default();
+            let Some(beat) = channel.sender.beat(sent_at, &mut conversation) else { return };
+            if let Ok(Err(Trouble { why, .. })) = tokio::time::timeout(DELIVERY_MAX, beat).await {
+                let why = conversation.blanked(&why);
+                tracing::warn!(channel = %channel.name, why, "a sign of life was not heard");
+            }
+        });
     }
 
     fn deliver(&mut self, errand: Errand) {

@@ -30,6 +30,7 @@ impl Engine {
         let roster = roster.remembered();
         let former = std::mem::replace(&mut self.roster, roster.clone());
         self.hurry_changed_channels(&former, now);
+        self.listen_for_beats(now);
         self.view.set_roster(&roster);
         let mut renamed: Vec<(u32, Arc<Entry>)> = Vec::new();
         let mut gone: Vec<(Arc<str>, u32)> = Vec::new();

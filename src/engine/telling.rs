@@ -43,7 +43,10 @@ impl Engine {
 
     /// Tells how a run ended.
     pub(super) fn tell_settled<W: Work>(&mut self, tracked: &mut Tracked, run_id: &str, ending: &Ending, now: Moment) {
-        let Some(entry) = tracked.entry.as_ref().or(W::flow(tracked).terms.as_ref()).cloned() else { return };
+        let Some(entry) = tracked.entry.as_ref().or(W::flow(tracked).terms.as_ref()).cloned() else {
+            self.tell_settled_by_nobody::<W>(tracked, run_id, ending, now);
+            return;
+        };
         if !self.tells_anybody(&entry) {
             self.note_alarms_of_settled::<W>(tracked, ending, now);
             return;
@@ -71,12 +74,35 @@ impl Engine {
                 }
                 _ => run_id.to_string(),
             };
-            let channels = self.channels_of(&entry, telling.event, Some(W::KIND));
+            let mut channels = self.channels_of(&entry, telling.event, Some(W::KIND));
+            if !telling.is_news {
+                channels.retain(|channel| self.waits_for_signs(channel));
+            }
             let about = About { key, policy: Some(of(tracked)), run_id: Some(run_id.into()), goes_on };
             self.owe(&channels, &about, &telling, now);
         }
         if !self.channels_of(&entry, Event::Start, Some(W::KIND)).is_empty() {
             self.changes.push(Change::Supersede { run_id: run_id.into(), at: now.wall });
+        }
+    }
+
+    /// Whether a channel has to hear also what is no news.
+    fn waits_for_signs(&self, channel: &str) -> bool {
+        let channel = self.roster.channels.get(channel);
+        channel.is_some_and(|channel| matches!(channel.settings.kind, channel::Kind::Ping(_)))
+    }
+
+    /// Tells how a run ended whose policy is gone and cannot be built again: nobody knows whom it named.
+    fn tell_settled_by_nobody<W: Work>(&mut self, tracked: &Tracked, run_id: &str, ending: &Ending, now: Moment) {
+        for telling in notice::settled(&tracked.name, W::KIND, ending, false) {
+            let channels = self.default_channels(telling.event);
+            let about = About {
+                key: run_id.to_string(),
+                policy: Some(of(tracked)),
+                run_id: Some(run_id.into()),
+                goes_on: false,
+            };
+            self.owe(&channels, &about, &telling, now);
         }
     }
 
@@ -158,9 +184,14 @@ impl Engine {
 }
 
 /// Whether a check that waits for signs of life of a workflow hears of this.
-fn pings(_ping: &channel::ping::Ping, event: Event, kind: Kind) -> bool {
-    let is_sign = matches!(event, Event::Start | Event::Creation | Event::Failure | Event::TimeLimitExceeded);
-    kind == Kind::Creation && is_sign
+fn pings(ping: &channel::ping::Ping, event: Event, kind: Kind) -> bool {
+    let is_sign = match event {
+        Event::Start | Event::Failure | Event::TimeLimitExceeded => true,
+        Event::Creation => kind == Kind::Creation,
+        Event::Deletion => kind == Kind::Deletion,
+        _ => false,
+    };
+    ping.workflows.contains(&kind) && is_sign
 }
 
 /// Returns which policy it is.

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use crate::engine::tracked::{Flow, Tracked};
 use crate::engine::view::Daemon;
 use crate::journal::record::OperationOutcome;
+use crate::lifecycle::notice::Event;
 use crate::lifecycle::time::{Moment, format_millis};
 use crate::lifecycle::workflow::Outcome;
 
@@ -25,6 +26,9 @@ pub async fn health(axum::extract::State(shared): State) -> (StatusCode, Json<He
     let critical = critical(&daemon, now);
     let mut warnings = warnings(&daemon, now);
     warnings.extend(policies.iter().flat_map(|tracked| of_policy(tracked)));
+    let stale = |uid: &str| daemon.alarms.iter().any(|alarm| alarm.event == Event::Stale && *alarm.subject == *uid);
+    let stale = policies.iter().filter(|tracked| stale(&tracked.uid));
+    warnings.extend(stale.map(|tracked| format!("{}: no good snapshot for too long", tracked.name)));
 
     let (code, status) = match (critical.is_empty(), warnings.is_empty()) {
         (true, true) => (StatusCode::OK, "ok"),
@@ -59,6 +63,9 @@ fn critical(daemon: &Daemon, now: Moment) -> Vec<String> {
 }
 
 fn warnings(daemon: &Daemon, now: Moment) -> Vec<String> {
+    let notices = daemon.notices.iter().filter(|(_, waiting)| waiting.undeliverable > 0);
+    let notices =
+        notices.map(|(channel, waiting)| format!("channel {channel} did not take {} notices", waiting.undeliverable));
     let problems = daemon.problems.iter().map(|problem| format!("{}: {}", problem.file.display(), problem.message));
     let chores = daemon.chores.iter().filter_map(|(job, chore)| {
         let trouble = chore.trouble.as_ref()?;
@@ -71,7 +78,7 @@ fn warnings(daemon: &Daemon, now: Moment) -> Vec<String> {
     });
     let overdue = daemon.overdue(now.wall).into_iter();
     let overdue = overdue.map(|(job, due_at)| format!("housekeeping {job} was due at {due_at} and did not run"));
-    problems.chain(chores).chain(overdue).chain(repositories).collect()
+    problems.chain(notices).chain(chores).chain(overdue).chain(repositories).collect()
 }
 
 fn of_policy(tracked: &Tracked) -> Vec<String> {

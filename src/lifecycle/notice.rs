@@ -175,6 +175,8 @@ pub struct Telling {
     pub subject: String,
     /// In full.
     pub facts: Facts,
+    /// Whether people want to hear it. Who waits for signs of life hears also what is no news.
+    pub is_news: bool,
 }
 
 impl Telling {
@@ -185,14 +187,14 @@ impl Telling {
             event,
             subject: format!("{policy}: {said}"),
             facts: Facts { what: what.into(), look, ..Facts::default() },
+            is_news: true,
         }
     }
-}
 
-impl Telling {
     /// Returns what is told of the daemon.
     pub fn of_daemon(event: Event, subject: &str, what: impl Into<String>) -> Telling {
-        Telling { event, subject: subject.into(), facts: Facts { what: what.into(), ..Facts::default() } }
+        let facts = Facts { what: what.into(), ..Facts::default() };
+        Telling { event, subject: subject.into(), facts, is_news: true }
     }
 }
 
@@ -201,8 +203,6 @@ impl Telling {
 pub fn settled(policy: &str, kind: Kind, ending: &Ending, was_failing: bool) -> Vec<Telling> {
     let (event, said) = match (ending.outcome, kind) {
         (Outcome::Succeeded, Kind::Creation) => (Some(Event::Creation), "succeeded"),
-        // A deletion that found nothing to do is no news.
-        (Outcome::Succeeded, Kind::Deletion) if ending.message == NOTHING_TO_DELETE => (None, "succeeded"),
         (Outcome::Succeeded, Kind::Deletion) => (Some(Event::Deletion), "succeeded"),
         (Outcome::Failed, _) => (Some(Event::Failure), "failed"),
         (Outcome::Held, _) => (Some(Event::Held), "is held until a person has looked"),
@@ -214,6 +214,8 @@ pub fn settled(policy: &str, kind: Kind, ending: &Ending, was_failing: bool) -> 
         let mut telling = Telling::of(event, policy, &format!("{} {said}", kind.word()), ending.message.clone());
         telling.facts.workflow = Some(kind.word().into());
         telling.facts.why.clone_from(&ending.cause);
+        // A deletion that found nothing to do is no news.
+        telling.is_news = event != Event::Deletion || ending.message != NOTHING_TO_DELETE;
         telling
     };
     let recovered = ending.outcome == Outcome::Succeeded && was_failing;
@@ -284,10 +286,12 @@ mod tests {
     #[test]
     fn a_deletion_that_found_nothing_is_no_news() {
         let ending = Ending::new(Outcome::Succeeded, NOTHING_TO_DELETE);
-        assert_eq!(settled("db", Kind::Deletion, &ending, false), []);
-        let recovered: Vec<Event> =
-            settled("db", Kind::Deletion, &ending, true).iter().map(|telling| telling.event).collect();
-        assert_eq!(recovered, [Event::Recovered]);
+        let news = |was_failing| {
+            let told = settled("db", Kind::Deletion, &ending, was_failing).into_iter();
+            told.map(|telling| (telling.event, telling.is_news)).collect::<Vec<_>>()
+        };
+        assert_eq!(news(false), [(Event::Deletion, false)]);
+        assert_eq!(news(true), [(Event::Deletion, false), (Event::Recovered, true)]);
     }
 
     #[test]

@@ -10,15 +10,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use snapkeep::engine::Engine;
-use snapkeep::engine::event::{Ask, Command, Done, Errands, Event, Job, JobId, Refusal, What};
+use snapkeep::engine::event::{Ask, Command, Done, Errand, Errands, Event, Job, JobId, Refusal, What};
 use snapkeep::engine::tracked::Tracked;
 use snapkeep::engine::view::View;
+use snapkeep::journal::record::{NoticeQuery, NoticeRecord, NoticeState};
 use snapkeep::journal::{HistoryQuery, Journal, Reader};
+use snapkeep::lifecycle::notice::{self, NOTHING_TO_DELETE};
 use snapkeep::lifecycle::plan::{Grounds, Look, Plan, Target};
 use snapkeep::lifecycle::retention::Verdict;
 use snapkeep::lifecycle::snapshot::{Listing, Presence, Snapshot, SnapshotName, Status, label};
 use snapkeep::lifecycle::time::{Moment, Span, Timestamp};
 use snapkeep::lifecycle::workflow::{Answer, Fault, Kind, Outcome, Request};
+use snapkeep::notify::{Again, Trouble};
+use snapkeep::roster::Roster;
 use tokio::sync::oneshot;
 
 use crate::support::dice::Dice;
@@ -65,6 +69,10 @@ struct World {
     looked_for: BTreeSet<String>,
     /// What each policy's deletion has seen, by the policy's uid.
     sights: BTreeMap<Box<str>, Sight>,
+    /// Notices on their way, by key: when they arrive.
+    letters: BTreeMap<Box<str>, (i64, Box<Errand>)>,
+    /// How often each notice was received, by key.
+    received: BTreeMap<Box<str>, u32>,
     counts: Counts,
 }
 
@@ -91,6 +99,9 @@ struct Counts {
     deleted: u64,
     settled: u64,
     meddled: u64,
+    told: u64,
+    told_again: u64,
+    untold: u64,
 }
 
 impl World {
@@ -256,6 +267,44 @@ impl World {
         answer
     }
 
+    /// Takes notices whose time has come: or does not, or does and says otherwise, or nothing at all.
+    fn arrivals(&mut self, reader: &Reader) -> Vec<Event> {
+        let now = self.now.uptime;
+        let due: Vec<Box<str>> =
+            self.letters.iter().filter(|(_, (at, _))| *at <= now).map(|(key, _)| key.clone()).collect();
+        let mut events = Vec::new();
+        for key in due {
+            let Some((_, errand)) = self.letters.remove(&key) else { continue };
+            let record = reader.notice(errand.record.number).expect("read").expect("it is owed before it is sent");
+            assert!(record.attempts >= errand.attempt, "{key} was sent before the try was counted");
+            let fate = if self.faults { self.dice.below(100) } else { 99 };
+            if fate >= 20 || fate < 10 {
+                self.receive(&key);
+            }
+            let result = match fate {
+                // Taken, and never reported; not taken, and never reported.
+                0..5 | 10..12 => continue,
+                // Taken, and said not to be; not taken.
+                5..10 => Err(Trouble::later("no answer")),
+                12..18 => Err(Trouble::later("greylisted")),
+                18..20 => {
+                    Err(Trouble { why: "slowly".into(), again: Again::After(std::time::Duration::from_secs(900)) })
+                }
+                _ => Ok("taken".to_string()),
+            };
+            self.counts.untold += u64::from(result.is_err());
+            events.push(Event::Delivered { key, result });
+        }
+        events
+    }
+
+    fn receive(&mut self, key: &str) {
+        let times = self.received.entry(key.into()).or_default();
+        *times += 1;
+        self.counts.told += 1;
+        self.counts.told_again += u64::from(*times > 1);
+    }
+
     /// Whether this deletion may be ordered: it was planned from one listing and judged again by
     /// another since, and both the snapshot and the rule in force are still such that it is to go.
     fn check_order_to_delete(&mut self, target: &Target, ask: &Ask, policy: &Tracked) {
@@ -282,11 +331,18 @@ struct Daemon {
     view: Arc<View>,
 }
 
+/// Also what no policy tells any more is told somebody.
+fn told_roster(texts: &[PolicyText]) -> Arc<Roster> {
+    let mut roster = Arc::unwrap_or_clone(roster::roster(texts));
+    roster::default_channels(&mut roster, &["log"]);
+    Arc::new(roster)
+}
+
 fn boot(state: &Path, policies: &[PolicyText], world: &mut World) -> Daemon {
     let journal = Journal::open(state, world.now).expect("the journal opens after every crash");
     let view = Arc::new(View::default());
     let (engine, errands) =
-        Engine::start(journal, roster::roster(policies), view.clone(), 64, world.now, true).expect("the engine starts");
+        Engine::start(journal, told_roster(policies), view.clone(), 64, world.now, true).expect("the engine starts");
     let mut daemon = Daemon { engine, view };
     world.looked_for.clear();
     world.sights.clear();
@@ -336,7 +392,11 @@ fn take_errands(daemon: &mut Daemon, errands: Errands, world: &mut World) {
                 let takes_ms = 1 + world.dice.below(20_000) as i64;
                 world.in_flight.insert(ask.id, (world.now.uptime + takes_ms, ask));
             }
-            Job::Deliver(_) => {}
+            Job::Beat { .. } => {}
+            Job::Deliver(errand) => {
+                let takes_ms = 1 + world.dice.below(20_000) as i64;
+                world.letters.insert(errand.record.notice.key.clone(), (world.now.uptime + takes_ms, errand));
+            }
         }
     }
 }
@@ -350,7 +410,8 @@ fn turn(daemon: &mut Daemon, events: Vec<Event>, world: &mut World) {
 fn advance(daemon: &mut Daemon, reader: &Reader, world: &mut World, limit_ms: i64) {
     let idle = daemon.engine.idle_ms(world.now).unwrap_or(limit_ms);
     let next_job = world.in_flight.values().map(|(at, _)| (at - world.now.uptime).max(0)).min().unwrap_or(limit_ms);
-    let step = idle.min(next_job).min(limit_ms).max(1);
+    let next_letter = world.letters.values().map(|(at, _)| (at - world.now.uptime).max(0)).min().unwrap_or(limit_ms);
+    let step = idle.min(next_job).min(next_letter).min(limit_ms).max(1);
     world.now = world.now.plus(step);
     let due: Vec<JobId> =
         world.in_flight.iter().filter(|(_, (at, _))| *at <= world.now.uptime).map(|(id, _)| *id).collect();
@@ -365,6 +426,7 @@ fn advance(daemon: &mut Daemon, reader: &Reader, world: &mut World, limit_ms: i6
             }
         }
     }
+    events.extend(world.arrivals(reader));
     turn(daemon, events, world);
 }
 
@@ -376,9 +438,13 @@ fn command(daemon: &mut Daemon, world: &mut World, what: What) -> Result<Done, R
 
 fn policies() -> Vec<PolicyText> {
     vec![
-        PolicyText::new("hourly", "0 * * * *", Some(("30 */6 * * *", Some("3d"), Some(20), 2))).time_limit("2h"),
-        PolicyText::new("daily", "15 3 * * *", Some(("15 3 * * *", None, Some(3), 1))).time_limit("20h"),
-        PolicyText::new("often", "*/10 * * * *", Some(("0 * * * *", Some("12h"), None, 3))).time_limit("30m"),
+        PolicyText::new("hourly", "0 * * * *", Some(("30 */6 * * *", Some("3d"), Some(20), 2)))
+            .time_limit("2h")
+            .tells_all(),
+        PolicyText::new("daily", "15 3 * * *", Some(("15 3 * * *", None, Some(3), 1))).time_limit("20h").tells_all(),
+        PolicyText::new("often", "*/10 * * * *", Some(("0 * * * *", Some("12h"), None, 3)))
+            .time_limit("30m")
+            .tells_all(),
     ]
 }
 
@@ -395,6 +461,8 @@ fn simulate(seed: u64, meddling: Meddling) -> Counts {
         in_flight: BTreeMap::new(),
         looked_for: BTreeSet::new(),
         sights: BTreeMap::new(),
+        letters: BTreeMap::new(),
+        received: BTreeMap::new(),
         counts: Counts::default(),
     };
     name_installation(folder.path(), start);
@@ -423,7 +491,7 @@ fn simulate(seed: u64, meddling: Meddling) -> Counts {
         .collect();
     turn(&mut daemon, events, &mut world);
     texts = policies();
-    turn(&mut daemon, vec![Event::Loaded(roster::roster(&texts))], &mut world);
+    turn(&mut daemon, vec![Event::Loaded(told_roster(&texts))], &mut world);
     for text in &texts {
         // One that is still followed to its end under its former identity is adopted later.
         let _ = command(&mut daemon, &mut world, What::Start { policy: text.name.clone() });
@@ -434,6 +502,7 @@ fn simulate(seed: u64, meddling: Meddling) -> Counts {
         advance(&mut daemon, &reader, &mut world, HOUR_MS);
     }
     check_liveness(&reader, &mut world, quiet_from);
+    check_notices(&reader, &world);
     if meddling == Meddling::None {
         check_triggers(&daemon, &reader, start.wall);
     }
@@ -446,6 +515,11 @@ fn crash(daemon: &mut Daemon, reader: &Reader, world: &mut World, state: &Path, 
     for (_, (_, ask)) in std::mem::take(&mut world.in_flight) {
         if world.dice.chance(50) {
             world.obey(&ask, reader);
+        }
+    }
+    for (key, _) in std::mem::take(&mut world.letters) {
+        if world.dice.chance(50) {
+            world.receive(&key);
         }
     }
     let spare = Journal::in_memory(world.now).expect("a journal");
@@ -478,33 +552,33 @@ fn meddle(daemon: &mut Daemon, world: &mut World, texts: &mut Vec<PolicyText>) {
             if let Some(text) = texts.get_mut(chosen) {
                 text.max_count = Some(2 + world.dice.below(20) as u32);
             }
-            turn(daemon, vec![Event::Loaded(roster::roster(texts))], world);
+            turn(daemon, vec![Event::Loaded(told_roster(texts))], world);
         }
         7 => {
             if let Some(text) = texts.get_mut(chosen) {
                 text.min_count = 1 + world.dice.below(20) as u32;
                 text.max_age = Some(["3h", "12h", "2d", "3d"][world.dice.below(4) as usize].into());
             }
-            turn(daemon, vec![Event::Loaded(roster::roster(texts))], world);
+            turn(daemon, vec![Event::Loaded(told_roster(texts))], world);
         }
         8 => {
             if let Some(text) = texts.get_mut(chosen) {
                 let usual = policies().into_iter().find(|usual| usual.name == text.name);
                 text.deletion = if text.deletion.is_none() { usual.and_then(|usual| usual.deletion) } else { None };
             }
-            turn(daemon, vec![Event::Loaded(roster::roster(texts))], world);
+            turn(daemon, vec![Event::Loaded(told_roster(texts))], world);
         }
         9 => {
             // The same store under another name: what it keeps is not in question, whose it is now is.
             if let Some(text) = texts.get_mut(chosen) {
                 text.repository = ["simulated", "moved"][usize::from(text.repository == "simulated")].into();
             }
-            turn(daemon, vec![Event::Loaded(roster::roster(texts))], world);
+            turn(daemon, vec![Event::Loaded(told_roster(texts))], world);
         }
         11 | 12 => {
             // Somebody puts everything right again: where all is stopped there is little to get wrong.
             *texts = policies();
-            turn(daemon, vec![Event::Loaded(roster::roster(texts))], world);
+            turn(daemon, vec![Event::Loaded(told_roster(texts))], world);
             for text in texts.iter() {
                 let _ = command(daemon, world, What::Start { policy: text.name.clone() });
             }
@@ -513,7 +587,7 @@ fn meddle(daemon: &mut Daemon, world: &mut World, texts: &mut Vec<PolicyText>) {
             if let Some(text) = texts.get_mut(chosen) {
                 text.enabled = !text.enabled;
             }
-            turn(daemon, vec![Event::Loaded(roster::roster(texts))], world);
+            turn(daemon, vec![Event::Loaded(told_roster(texts))], world);
         }
         1 => {
             if texts.len() > 1 {
@@ -521,13 +595,13 @@ fn meddle(daemon: &mut Daemon, world: &mut World, texts: &mut Vec<PolicyText>) {
             } else {
                 *texts = policies();
             }
-            turn(daemon, vec![Event::Loaded(roster::roster(texts))], world);
+            turn(daemon, vec![Event::Loaded(told_roster(texts))], world);
         }
         2 => {
             if let Some(text) = texts.get_mut(chosen) {
                 text.creation = ["0 * * * *", "*/20 * * * *", "7 */2 * * *"][world.dice.below(3) as usize].into();
             }
-            turn(daemon, vec![Event::Loaded(roster::roster(texts))], world);
+            turn(daemon, vec![Event::Loaded(told_roster(texts))], world);
         }
         3 => {
             let _ = command(daemon, world, What::Stop { policy: name });
@@ -571,6 +645,42 @@ fn check_liveness(reader: &Reader, world: &mut World, quiet_from: Timestamp) {
     }
     let good = runs.iter().filter(|run| run.began_at > quiet_from && run.outcome == Some(Outcome::Succeeded)).count();
     assert!(good > 0 || runs.is_empty(), "nothing succeeds although the world behaves");
+}
+
+/// What people asked to be told reached them: each settled run once, under one key however often it was sent.
+fn check_notices(reader: &Reader, world: &World) {
+    let owed = reader.notices(&NoticeQuery { limit: u32::MAX, ..NoticeQuery::default() }).expect("notices");
+    let mut told: BTreeSet<(Box<str>, notice::Event)> = BTreeSet::new();
+    for record in &owed {
+        let NoticeRecord { notice, state, .. } = record;
+        let young = notice.at > world.now.wall.plus(-2 * HOUR_MS);
+        match state {
+            NoticeState::Delivered => {
+                assert!(world.received.contains_key(&notice.key), "nobody received what was delivered: {record:?}");
+            }
+            NoticeState::Pending => assert!(young, "never delivered: {record:?}"),
+            NoticeState::Undeliverable | NoticeState::Superseded => panic!("given up: {record:?}"),
+        }
+        if let Some(run_id) = &notice.run_id {
+            assert!(told.insert((run_id.clone(), notice.event)), "owed twice: {record:?}");
+        }
+    }
+    let keys: BTreeSet<&str> = owed.iter().map(|record| &*record.notice.key).collect();
+    let unknown: Vec<&Box<str>> = world.received.keys().filter(|key| !keys.contains(&***key)).collect();
+    assert!(unknown.is_empty(), "received under keys that nobody knows: {unknown:?}");
+    let runs = reader.history(&HistoryQuery { limit: u32::MAX, ..HistoryQuery::default() }).expect("history");
+    for run in &runs {
+        let event = match (run.outcome, run.kind) {
+            (Some(Outcome::Succeeded), Kind::Creation) => notice::Event::Creation,
+            (Some(Outcome::Succeeded), Kind::Deletion) if run.message.as_deref() == Some(NOTHING_TO_DELETE) => continue,
+            (Some(Outcome::Succeeded), Kind::Deletion) => notice::Event::Deletion,
+            (Some(Outcome::Failed), _) => notice::Event::Failure,
+            (Some(Outcome::TimeLimitExceeded), _) => notice::Event::TimeLimitExceeded,
+            // What is held again for the same reason is told once.
+            (Some(Outcome::Held | Outcome::Cancelled) | None, _) => continue,
+        };
+        assert!(told.contains(&(run.run_id.clone(), event)), "nobody is owed a word of {run:?}");
+    }
 }
 
 /// Every trigger of the schedule is a run or is part of a record of what was skipped.
@@ -628,11 +738,15 @@ fn simulated_weeks_of_faults_and_crashes_keep_every_promise() {
             total.deleted += counts.deleted;
             total.settled += counts.settled;
             total.meddled += counts.meddled;
+            total.told += counts.told;
+            total.told_again += counts.told_again;
+            total.untold += counts.untold;
         }
     }
     println!("{seeds} seeds of {DAYS} days, twice each: {total:?}");
     // Checks that never met what they are for would hold nothing.
     assert!(total.crashes > 0 && total.deleted > 0 && total.lost > 0 && total.hung > 0 && total.meddled > 0);
+    assert!(total.told > 0 && total.told_again > 0 && total.untold > 0);
 }
 
 #[test]

@@ -339,7 +339,7 @@ fn an_unknown_key_is_told_with_its_path_and_the_nearest_known_name() {
         (
             "creation.a b",
             "creation.\"a b\": unknown key `a b`; the keys here are time_limit, catch_up, catch_up_within, \
-            on_overlap, spread, schedule, retry",
+            on_overlap, spread, stale_after, schedule, retry",
         ),
     ] {
         assert_eq!(refused(&with(path, json!(7))), [said]);

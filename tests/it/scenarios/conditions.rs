@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use snapkeep::engine::event::What;
 use snapkeep::journal::record::{NoticeQuery, NoticeRecord, NoticeState};
-use snapkeep::lifecycle::channel::Rules;
+use snapkeep::lifecycle::channel::ping::Ping;
 use snapkeep::lifecycle::channel::quiet::QuietHours;
+use snapkeep::lifecycle::channel::server::Server;
+use snapkeep::lifecycle::channel::{self, MaybeSecret, Rules};
 use snapkeep::lifecycle::notice::Event;
 use snapkeep::lifecycle::policy::{Conditions, Notification, Told};
 use snapkeep::lifecycle::time::Span;
-use snapkeep::lifecycle::workflow::Fault;
+use snapkeep::lifecycle::workflow::{Fault, Kind};
 use snapkeep::lifecycle::zone::Zone;
 use snapkeep::roster::{Problem, Roster};
 
-use super::{absent, creating, keep_days, tidying};
-use crate::support::roster::{PolicyText, channel_with, roster};
+use super::{absent, creating, deleting, keep_days, tidying};
+use crate::support::roster::{PolicyText, channel_with, default_channels, roster};
 use crate::support::stage::Stage;
 
 /// Something that happens to one policy, `db`, and its one channel.
@@ -206,7 +208,7 @@ const SCENES: [(&str, Scene, &[(Event, usize)]); 15] = [
             // Day 1 is in March: the yearly trigger is far.
             stage.at("4 08:54");
             stage.at("6 10:00");
-            stage.run("db", snapkeep::lifecycle::workflow::Kind::Creation, None).expect("begun");
+            stage.run("db", Kind::Creation, None).expect("begun");
             stage.obey_all();
             stage
         },
@@ -267,13 +269,6 @@ fn with(texts: &[PolicyText], change: impl FnOnce(&mut Roster)) -> Arc<Roster> {
     Arc::new(roster)
 }
 
-fn defaults(roster: &mut Roster, channels: &[&str], conditions: Conditions) {
-    let told = |channel: &&str| Told { channel: (*channel).into(), conditions };
-    let mut settings = (*roster.settings).clone();
-    settings.notification = Notification { channels: channels.iter().map(told).collect() };
-    roster.settings = Arc::new(settings);
-}
-
 fn rules(roster: &mut Roster, change: impl FnOnce(&mut Rules)) {
     let mut rules = Rules::default();
     change(&mut rules);
@@ -283,7 +278,7 @@ fn rules(roster: &mut Roster, change: impl FnOnce(&mut Rules)) {
 #[test]
 fn a_policy_that_names_nobody_tells_the_default_channels() {
     let policy = creating("db", "0 9 * * *").channels(&[]);
-    let roster = with(std::slice::from_ref(&policy), |roster| defaults(roster, &["log"], Conditions::default()));
+    let roster = with(std::slice::from_ref(&policy), |roster| default_channels(roster, &["log"]));
     let mut stage = Stage::with("08:55", roster, 64);
     stage.at("09:00");
     refuse_for_good(&mut stage);
@@ -317,7 +312,7 @@ fn each_channel_is_told_under_its_own_conditions() {
 #[test]
 fn a_clock_that_is_doubted_is_told_once_and_again_when_it_is_doubted_again() {
     let texts = [creating("db", "0 9 * * *").channels(&[])];
-    let roster = with(&texts, |roster| defaults(roster, &["log"], Conditions::default()));
+    let roster = with(&texts, |roster| default_channels(roster, &["log"]));
     let mut stage = Stage::with("08:55", roster, 64);
     stage.set_clock("11 08:56");
     stage.at("11 10:00");
@@ -335,9 +330,9 @@ fn a_clock_that_is_doubted_is_told_once_and_again_when_it_is_doubted_again() {
 fn a_bad_file_is_told_once_until_it_is_mended() {
     let texts = [creating("db", "0 9 * * *").channels(&[])];
     let problem = |file: &str| Problem::of_file(std::path::Path::new(file), "is not accepted at all");
-    let good = with(&texts, |roster| defaults(roster, &["log"], Conditions::default()));
+    let good = with(&texts, |roster| default_channels(roster, &["log"]));
     let bad = with(&texts, |roster| {
-        defaults(roster, &["log"], Conditions::default());
+        default_channels(roster, &["log"]);
         roster.problems =
             vec![problem("channels.d/x.toml"), problem("channels.d/x.toml"), problem("policies.d/y.toml")];
     });
@@ -435,7 +430,7 @@ fn in_quiet_hours_nobody_is_told_but_of_what_is_excepted() {
 #[test]
 fn what_one_channel_does_not_take_the_default_channels_hear_of() {
     let policy = creating("db", "0 9 * * *").channels(&["pager"]).conditions(&[Event::Failure]);
-    let roster = with(&[policy], |roster| defaults(roster, &["log"], Conditions::default()));
+    let roster = with(&[policy], |roster| default_channels(roster, &["log"]));
     let mut stage = Stage::with("08:55", roster, 64);
     stage.at("09:00");
     refuse_for_good(&mut stage);
@@ -508,4 +503,132 @@ fn past_ten_thousand_waiting_for_a_channel_equal_ones_become_one() {
     let query = NoticeQuery { limit: 500, ..NoticeQuery::default() };
     let counts: Vec<u32> = stage.reader.notices(&query).expect("read").iter().map(|record| record.count).collect();
     assert_eq!(counts, [5; 500], "none is lost: 25 failures of each of 500 policies");
+}
+
+/// N1–N3: killed after any of its steps, a run that fails is told at least once, and always under one key.
+#[test]
+fn killed_after_any_step_a_notice_is_there_once_and_reaches_its_channel_under_one_key() {
+    let steps: [fn(&mut Stage); 5] = [
+        |stage| stage.at("09:00"),
+        |stage| {
+            if stage.asked().contains(&"db describe".to_string()) {
+                refuse_for_good(stage);
+            }
+        },
+        |stage| stage.at("09:01"),
+        |stage| stage.at("09:04"),
+        |stage| stage.at("09:20"),
+    ];
+    let mut most = 0;
+    for killed_after in 0..=steps.len() {
+        // Whether the receiver had it by then, and whether anybody was told so before the kill.
+        for reported in [false, true] {
+            let mut stage = stage("08:55", creating("db", "0 9 * * *"), &[Event::Failure]);
+            let mut received: Vec<Box<str>> = Vec::new();
+            for (number, step) in steps.iter().enumerate() {
+                if number == killed_after {
+                    let now = crate::support::stage::clock(stage.now.wall.plus(1_000));
+                    stage.restart(&now);
+                }
+                step(&mut stage);
+                for (notice, _) in std::mem::take(&mut stage.notices) {
+                    received.push(notice.key.clone());
+                    if reported || number + 1 != killed_after {
+                        stage.deliver(&notice.key, Ok(()));
+                    }
+                }
+            }
+            stage.at("10:00");
+            let left: Vec<Box<str>> = stage.notices.drain(..).map(|(notice, _)| notice.key).collect();
+            for key in left {
+                received.push(key.clone());
+                stage.deliver(&key, Ok(()));
+            }
+            let rows = all(&stage);
+            assert_eq!(rows.len(), 1, "killed after {killed_after} steps: {rows:?}");
+            assert_eq!(rows[0].state, NoticeState::Delivered, "killed after {killed_after} steps");
+            assert!(!received.is_empty(), "killed after {killed_after} steps");
+            assert!(received.iter().all(|key| **key == *rows[0].notice.key), "{received:?}");
+            most = most.max(received.len());
+        }
+    }
+    assert!(most > 1, "where nobody heard that it was taken it is sent again");
+}
+
+/// A check that waits for signs of life of one workflow.
+fn ping(roster: &mut Roster, heartbeat: Option<&str>, workflows: &[Kind]) {
+    let mut channel = channel_with("hc", Rules::default());
+    let server = Server {
+        url: MaybeSecret::Plain("https://hc.example/uuid".into()),
+        ca: None,
+        time_limit: Span::parse(Server::TIME_LIMIT).expect("a span"),
+        allow_hosts: Vec::new(),
+    };
+    let heartbeat = heartbeat.map(|every| Span::parse(every).expect("a span"));
+    channel.settings.kind = channel::Kind::Ping(Box::new(Ping { server, heartbeat, workflows: workflows.to_vec() }));
+    roster.channels.insert("hc".into(), Arc::new(channel));
+}
+
+#[test]
+fn a_check_hears_of_every_beginning_and_every_end_whatever_the_policy_says() {
+    let policy = deleting("db", "0 9 * * *", "0 10 * * *", 3).channels(&["hc"]).conditions(&[Event::Held]);
+    for (workflows, expected) in [
+        (vec![Kind::Creation], vec!["start 09:00", "creation 09:00", "start 2 09:00", "failure 2 09:00"]),
+        (vec![Kind::Deletion], vec!["start 10:00", "deletion 10:00"]),
+    ] {
+        let mut stage =
+            Stage::with("08:55", with(std::slice::from_ref(&policy), |roster| ping(roster, None, &workflows)), 64);
+        let mut heard = Vec::new();
+        let mut hear = |stage: &mut Stage| {
+            for (notice, _) in std::mem::take(&mut stage.notices) {
+                heard.push(format!("{} {}", notice.event.word(), crate::support::stage::clock(notice.at)));
+                stage.deliver(&notice.key, Ok(()));
+            }
+        };
+        stage.at("09:00");
+        hear(&mut stage);
+        stage.obey_all();
+        hear(&mut stage);
+        // There is nothing to delete, which is no news but a sign of life.
+        stage.at("10:00");
+        hear(&mut stage);
+        stage.obey_all();
+        hear(&mut stage);
+        stage.at("2 09:00");
+        hear(&mut stage);
+        refuse_for_good(&mut stage);
+        hear(&mut stage);
+        assert_eq!(heard, expected);
+    }
+}
+
+#[test]
+fn what_a_check_was_not_told_of_a_beginning_says_nothing_after_the_end() {
+    let policy = creating("db", "0 9 * * *").channels(&["hc"]);
+    let roster = with(&[policy], |roster| ping(roster, None, &[Kind::Creation]));
+    let mut stage = Stage::with("08:55", roster, 64);
+    stage.at("09:00");
+    let start = stage.notices[0].0.key.clone();
+    stage.deliver(&start, Err("no answer".into()));
+    stage.obey_all();
+    stage.at("09:10");
+    let state = |event| all(&stage).into_iter().find(|record| record.notice.event == event).map(|record| record.state);
+    assert_eq!(state(Event::Start), Some(NoticeState::Superseded));
+    assert_eq!(state(Event::Creation), Some(NoticeState::Pending));
+    assert_eq!(stage.notices.iter().filter(|(notice, _)| notice.event == Event::Start).count(), 1);
+}
+
+#[test]
+fn a_heartbeat_comes_from_the_engines_own_turn_and_keeps_its_rhythm() {
+    let roster = |every| with(&[], move |roster| ping(roster, Some(every), &[Kind::Creation]));
+    let mut stage = Stage::with("08:55", roster("5m"), 64);
+    let began = stage.now.uptime;
+    stage.at("09:02");
+    stage.load_roster(roster("5m"));
+    stage.at("09:11");
+    let minutes = |stage: &Stage| stage.beats.iter().map(|(_, at)| (at - began) / 60_000).collect::<Vec<_>>();
+    assert_eq!(minutes(&stage), [0, 5, 10, 15]);
+    stage.load_roster(roster("1h"));
+    stage.at("10:11");
+    assert_eq!(minutes(&stage), [0, 5, 10, 15, 16, 76]);
 }

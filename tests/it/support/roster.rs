@@ -225,6 +225,14 @@ pub fn roster(texts: &[PolicyText]) -> Arc<Roster> {
     Arc::new(roster)
 }
 
+/// Lets these channels be told what is about the daemon, and of policies that name nobody.
+pub fn default_channels(roster: &mut Roster, channels: &[&str]) {
+    let told = |channel: &&str| Told { channel: (*channel).into(), conditions: Conditions::default() };
+    let mut settings = (*roster.settings).clone();
+    settings.notification = Notification { channels: channels.iter().map(told).collect() };
+    roster.settings = Arc::new(settings);
+}
+
 fn repository(name: &str, effects_max: usize) -> Repository {
     Repository::by_hand(name, "simulated", Arc::new(Unasked { effects_max }))
 }

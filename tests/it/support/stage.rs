@@ -44,6 +44,8 @@ pub struct Stage {
     pub notices: Vec<(Notice, bool)>,
     /// The same as they were handed out.
     pub errands: Vec<Errand>,
+    /// Which channels heard that the daemon is alive, and at what uptime.
+    pub beats: Vec<(Box<str>, i64)>,
     pub abandoned: Vec<JobId>,
     /// What the kernel says of its clock at a start.
     pub synchronised: bool,
@@ -94,6 +96,7 @@ impl Stage {
             log: Vec::new(),
             notices: Vec::new(),
             errands: Vec::new(),
+            beats: Vec::new(),
             abandoned: Vec::new(),
             synchronised: true,
             kept: Vec::new(),
@@ -213,6 +216,7 @@ impl Stage {
                     self.log.push(words);
                     self.asked.push(*ask);
                 }
+                Job::Beat { channel, .. } => self.beats.push((channel.name.clone(), self.now.uptime)),
                 Job::Deliver(errand) => {
                     self.notices.push((errand.record.notice.clone(), errand.channel.is_some()));
                     self.errands.push(*errand);
