@@ -1,5 +1,6 @@
 //! What may be typed.
 
+mod channels;
 mod keys;
 mod single;
 mod sm;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use channels::ChannelCommand;
 pub use keys::KeyCommand;
 pub use single::{AdoptArguments, ExpireArguments, HoldAddArguments, HoldCommand};
 pub use sm::ImportArguments;
@@ -216,6 +218,13 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: JournalCommand,
+    },
+
+    /// List where notices go, and try whether they get there
+    Channel {
+        /// What to do.
+        #[command(subcommand)]
+        command: ChannelCommand,
     },
 
     /// Make, list and remove the tokens that let callers in over the network

@@ -7,6 +7,7 @@
 
 pub mod arguments;
 pub mod calendar;
+mod channel;
 mod check;
 mod client;
 mod deletions;
@@ -115,6 +116,7 @@ fn dispatch(arguments: Arguments, out: &mut Out<'_>) -> Result<Exit, Failure> {
         Command::Operations { names, what, limit } => upkeep::operations(&client()?, &names, what, limit, out),
         Command::Journal { command } => journal::journal(&choice, client, command, out),
         Command::Key { command } => key::key(&choice, command, out),
+        Command::Channel { command } => channel::channel(&client()?, command, out),
         Command::Token { command } => token::token(&client()?, command, out),
         Command::Driver { command: DriverCommand::Test(order) } => driver::test(order, out),
         Command::Driver { command: DriverCommand::Files } => {

@@ -79,6 +79,8 @@ impl Engine {
             What::AddToken(order) => self.add_token(&who, order, now),
             What::RemoveToken { name } => self.remove_token(&who, &name, now),
             What::UseToken { id } => Ok(self.use_token(&id, now)),
+            What::BeginTrial { channel } => self.begin_trial(&who, &channel, now),
+            What::EndTrial { channel, result } => Ok(self.end_trial(&who, &channel, result, now)),
             What::BeginOperation { kind, subject } => self.begin_operation(&who, kind, &subject, now),
             What::EndOperation { number, result } => Ok(self.end_operation(number, result, now)),
         };

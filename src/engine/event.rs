@@ -218,6 +218,18 @@ pub enum What {
         /// Its id.
         id: Box<str>,
     },
+    /// Write down that a message is about to be sent to a channel, to try it.
+    BeginTrial {
+        /// The channel's name.
+        channel: String,
+    },
+    /// Write down what came of it.
+    EndTrial {
+        /// The channel's name.
+        channel: String,
+        /// What was answered, or why it did not get there.
+        result: Result<String, String>,
+    },
     /// Write down that work of hours is about to begin, away from the engine.
     BeginOperation {
         /// What.
@@ -298,6 +310,8 @@ pub enum Done {
     Held(Box<HoldRecord>),
     /// Its bearer is let in; so it is in the journal.
     Token(Box<TokenRecord>),
+    /// A message may be sent to a channel, to try it.
+    Trial(Box<Trial>),
     /// An operation may begin, or is over; so it is in the journal.
     Operation(Box<OperationRecord>),
 }
@@ -393,6 +407,19 @@ pub struct Books {
     pub holds: BTreeMap<Arc<str>, Arc<Holds>>,
 }
 
+/// What is needed to try a channel, away from the engine.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// The channel in force.
+    pub channel: Arc<Channel>,
+    /// This installation.
+    pub installation: Box<str>,
+    /// Who tries it.
+    pub who: Box<str>,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// What is needed to look at a policy's repository, away from the engine.
 #[derive(Clone, Debug)]
 pub struct Survey {
@@ -432,6 +459,9 @@ pub enum Refusal {
     /// There is no such repository.
     #[error("there is no repository `{0}`")]
     UnknownRepository(String),
+    /// There is no such channel.
+    #[error("there is no channel `{0}`")]
+    UnknownChannel(String),
     /// There is no such token.
     #[error("there is no token `{0}`")]
     UnknownToken(String),

@@ -35,6 +35,7 @@ mod stepped;
 mod telling;
 pub mod tokens;
 pub mod tracked;
+mod trial;
 mod trusting;
 pub mod view;
 

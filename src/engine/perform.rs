@@ -11,14 +11,15 @@ use tokio::task::AbortHandle;
 use crate::drivers::{Call, Created, Found, ProgressSink};
 use crate::journal::change::Notice;
 use crate::journal::record::NoticeRecord;
+use crate::lifecycle::notice::{self, Facts};
 use crate::lifecycle::retention::Owner;
 use crate::lifecycle::snapshot::{Listing, Presence, Status, label};
-use crate::lifecycle::time::Timestamp;
+use crate::lifecycle::time::{Timestamp, format_millis};
 use crate::lifecycle::workflow::{Answer, Fault, Request};
-use crate::notify::{self, Conversation, Message, Trouble};
+use crate::notify::{self, Again, Conversation, Message, Trouble};
 use crate::roster::Channel;
 
-use super::event::{Ask, Errand, Errands, Event, Job, JobId, Survey};
+use super::event::{Ask, Errand, Errands, Event, Job, JobId, Survey, Trial};
 
 /// What a driver gets beyond its own deadline before it is dropped: it ends by itself first, and
 /// can say why.
@@ -126,6 +127,60 @@ pub async fn tell(channel: &Channel, message: &Message, conversation: &mut Conve
     match told {
         Ok(answer) => Ok(conversation.blanked(&answer)),
         Err(Trouble { why, again }) => Err(Trouble { why: conversation.blanked(&why), again }),
+    }
+}
+
+/// What came of trying a channel. No secret stands in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// What was answered, or why it did not get there.
+    pub result: Result<String, String>,
+    /// When it is worth trying again, where it did not: `later`, `after 30s` or `changed`, when a person has changed
+    /// something.
+    pub again: Option<String>,
+    /// What was said and heard, line by line.
+    pub conversation: Vec<String>,
+}
+
+/// Sends a message to a channel that tells of nothing but a person who tries it.
+pub async fn try_channel(trial: &Trial) -> Tried {
+    let Trial { channel, installation, who, at } = trial;
+    let (name, host) = (&channel.name, notify::host());
+    let message = Message {
+        key: format!("test/{name}/{}", at.millis()).into(),
+        installation: installation.clone(),
+        policy: None,
+        run_id: None,
+        event: notice::Event::Test,
+        subject: format!("test of channel {name} on {host}"),
+        facts: Facts {
+            what: format!("{who} tries channel {name}; nothing else happened"),
+            look: Some("snapkeep channel list".into()),
+            ..Facts::default()
+        },
+        host,
+        at: *at,
+        count: 1,
+        latest_at: *at,
+        attempt: 1,
+        sent_at: *at,
+    };
+    let mut conversation = Conversation::default();
+    let told = tell(channel, &message, &mut conversation).await;
+    let (result, again) = match told {
+        Ok(answer) => (Ok(answer), None),
+        Err(Trouble { why, again }) => (Err(why), Some(again_in_words(again))),
+    };
+    Tried { result, again, conversation: conversation.lines().to_vec() }
+}
+
+fn again_in_words(again: Again) -> String {
+    match again {
+        Again::Later => "later".to_owned(),
+        Again::After(span) => {
+            format!("after {}", format_millis(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+        }
+        Again::Changed => "changed".to_owned(),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::lifecycle::age_lock::AgeLocks;
 use crate::lifecycle::notice::Alarm;
 use crate::lifecycle::schedule::Schedule;
 use crate::lifecycle::time::{Moment, Timestamp};
-use crate::roster::{Problem, Roster};
+use crate::roster::{Channel, Problem, Roster};
 
 use super::tracked::Tracked;
 
@@ -33,6 +33,7 @@ struct Shown {
     chores: BTreeMap<Box<str>, Chore>,
     rhythms: BTreeMap<Box<str>, Rhythm>,
     repositories: Arc<[RepositoryShown]>,
+    channels: Arc<[Arc<Channel>]>,
     maintenance: BTreeMap<Box<str>, OperationRecord>,
     verdicts: BTreeMap<Box<str>, OperationRecord>,
     clock_moved_back: Option<(Timestamp, Timestamp)>,
@@ -207,7 +208,7 @@ impl View {
         shown.started_at = Some(now);
     }
 
-    /// Shows what is wrong with the files, and which repositories there are.
+    /// Shows what is wrong with the files, and which repositories and channels there are.
     pub fn set_roster(&self, roster: &Roster) {
         let problems = roster.problems.clone().into();
         let repositories = roster.repositories.values().map(|repository| RepositoryShown {
@@ -218,14 +219,21 @@ impl View {
             verdict: None,
         });
         let repositories = repositories.collect();
+        let channels = roster.channels.values().cloned().collect();
         let mut shown = self.write();
         shown.problems = problems;
         shown.repositories = repositories;
+        shown.channels = channels;
     }
 
     /// Returns the repositories in force, by name.
     pub fn repositories(&self) -> Vec<RepositoryShown> {
         self.read().repositories()
+    }
+
+    /// Returns the channels in force, by name.
+    pub fn channels(&self) -> Arc<[Arc<Channel>]> {
+        self.read().channels.clone()
     }
 
     pub(super) fn set_maintenance(&self, operation: OperationRecord) {

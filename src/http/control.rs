@@ -10,7 +10,7 @@ use axum::extract::{Extension, Path};
 use axum::http::StatusCode;
 use tokio::sync::oneshot;
 
-use crate::engine::event::{Command, Done, Event, Refusal, What};
+use crate::engine::event::{Command, Done, Event, Refusal, RequestKey, What};
 use crate::lifecycle::workflow::Kind;
 
 use super::body::{AcknowledgedBody, RunBody, RunOrder};
@@ -77,8 +77,18 @@ pub async fn accept_machine(
 /// Sends a command and waits for its answer. A caller that goes away meanwhile changes nothing: the
 /// command is carried out, and its answer dropped.
 pub async fn send(shared: &Shared, peer: &Peer, what: What) -> Result<Done, ApiError> {
+    send_under(repeat::key_at_hand(), shared, peer, what).await
+}
+
+/// Does so under a key, or without one: a key is kept with one record of all that is done under it.
+pub async fn send_under(
+    request: Option<RequestKey>,
+    shared: &Shared,
+    peer: &Peer,
+    what: What,
+) -> Result<Done, ApiError> {
     let (reply, answer) = oneshot::channel();
-    let request = repeat::key_at_hand().map(Box::new);
+    let request = request.map(Box::new);
     let command = Command { who: peer.0.clone(), what, request, reply };
     // Never waits: a full inbox means that the engine is far behind.
     shared.api.inbox.try_send(Event::Command(command)).map_err(|error| match error {

@@ -160,6 +160,7 @@ impl From<Refusal> for ApiError {
         match refusal {
             Refusal::Unknown(_) => ApiError::not_found("unknown_policy", detail),
             Refusal::UnknownRepository(_) => ApiError::not_found("unknown_repository", detail),
+            Refusal::UnknownChannel(_) => ApiError::not_found("unknown_channel", detail),
             Refusal::UnknownToken(_) => {
                 ApiError::not_found("unknown_token", detail).hint("`snapkeep token list` shows those there are")
             }

@@ -11,6 +11,7 @@
 
 mod access;
 pub mod body;
+mod channels;
 mod control;
 mod deletions;
 mod error;

@@ -242,13 +242,14 @@ mod tests {
     use super::*;
 
     /// Routes that change something and take nothing but their path and query.
-    const WITHOUT_BODY: [(&str, &str); 12] = [
+    const WITHOUT_BODY: [(&str, &str); 13] = [
         ("POST", "/v1/policies/{name}/start"),
         ("POST", "/v1/policies/{name}/stop"),
         ("POST", "/v1/deletions/{number}/approve"),
         ("POST", "/v1/deletions/{number}/refuse"),
         ("POST", "/v1/clock/confirm"),
         ("POST", "/v1/repositories/{name}/maintain"),
+        ("POST", "/v1/channels/{name}/_test"),
         ("POST", "/v1/journal/backup"),
         ("POST", "/v1/journal/accept-machine"),
         ("DELETE", "/v1/tokens/{name}"),

@@ -25,7 +25,7 @@ use super::body::RunBody;
 use super::control::{mismatch, send};
 use super::error::ApiError;
 use super::serve::Peer;
-use super::{BODY_BYTES_MAX, Shared, upkeep};
+use super::{BODY_BYTES_MAX, Shared, channels, upkeep};
 
 /// A UUID fits, and so does a sentence.
 const KEY_LENGTH_MAX: usize = 128;
@@ -260,6 +260,9 @@ async fn again(shared: &Shared, known: Recalled, asked: &RequestKey, way: Way) -
         (None, Some("done")) if way.path == "/v1/tokens" => {
             Err(ApiError::new(StatusCode::CONFLICT, "shown_once", "the token was made, and is shown once only")
                 .hint("remove it and make another, under another key"))
+        }
+        (None, None) if way.path == channels::TEST => {
+            Err(not_done("it is not known whether the message was sent: the daemon ended meanwhile"))
         }
         (None, Some("done")) => Ok(json(StatusCode::OK, r#"{"acknowledged":true}"#.into())),
         (None, Some(answer)) => Err(not_done(answer)),

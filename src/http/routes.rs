@@ -14,7 +14,9 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::lifecycle::role::Role;
 
-use super::{Shared, control, deletions, explain, foresee, health, look, openapi, records, single, sm, tokens, upkeep};
+use super::{
+    Shared, channels, control, deletions, explain, foresee, health, look, openapi, records, single, sm, tokens, upkeep,
+};
 
 /// How long an answer may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +135,8 @@ pub fn routes() -> Vec<Route> {
         ),
         get(Viewer, Quick, "/v1/operations", "Lists work of hours, newest first.", upkeep::operations),
         get(Viewer, Quick, "/v1/operations/{number}", "Shows one piece of work of hours.", upkeep::operation),
+        get(Viewer, Quick, "/v1/channels", "Lists where notices go.", channels::channels),
+        post(Operator, Look, channels::TEST, "Sends a message to a channel, to try it.", channels::test),
         post(Operator, Look, "/v1/journal/backup", "Makes a checked copy of the journal.", records::backup),
         get(Operator, Look, "/v1/journal/check", "Tells whether the journal is sound.", records::check),
         post(

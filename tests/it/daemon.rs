@@ -7,6 +7,7 @@
 mod access;
 mod api;
 mod books;
+mod channels;
 mod clock_thrown;
 mod conformance;
 mod disk;
@@ -17,6 +18,7 @@ mod opensearch;
 mod peers;
 pub mod place;
 mod quickstart;
+// mod secrets;
 mod single;
 mod upkeep;
 

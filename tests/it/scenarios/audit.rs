@@ -81,6 +81,10 @@ fn every_change_leaves_who_what_before_after_and_answer() {
             expires_at: None,
         }),
         What::RemoveToken { name: "grafana".into() },
+        What::BeginTrial { channel: "log".into() },
+        What::EndTrial { channel: "log".into(), result: Ok("logged".into()) },
+        What::BeginTrial { channel: "log".into() },
+        What::EndTrial { channel: "log".into(), result: Err("nobody answers".into()) },
         What::BeginOperation { kind: OperationKind::Maintain, subject: "simulated".into() },
         What::EndOperation { number: 1, result: Ok("3 removed".into()) },
         What::BeginOperation { kind: OperationKind::Verify, subject: "s1".into() },
@@ -126,6 +130,10 @@ fn every_change_leaves_who_what_before_after_and_answer() {
         release s1: without end: audit of 2026 → nothing; done
         add token grafana: nothing → viewer without end; done
         remove token grafana: viewer without end → nothing; done
+        test channel log: nothing → sending; not over
+        test channel log: sending → delivered; done
+        test channel log: nothing → sending; not over
+        test channel log: sending → not delivered; failed
         maintain simulated: operation 1 running → succeeded; done
         verify s1: operation 2 running → failed; failed
         backup journal: nothing → journal-1.db; not over
