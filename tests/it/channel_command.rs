@@ -245,9 +245,9 @@ async fn a_secret_is_on_its_input_and_nowhere_else() {
 
 #[tokio::test]
 async fn a_secret_that_the_cut_went_through_is_not_shown_in_part() {
-    // Lines of one byte until shortly before the cut, then the secret across it.
+    // One line until shortly before the cut, then the secret across it.
     let script = Script::new(
-        "cat >told; head -c 65526 /dev/zero | tr '\\0' x; cat secret; head -c 100000 /dev/zero | tr '\\0' y; exit 1",
+        "cat >told; head -c 65525 /dev/zero | tr '\\0' x; echo; cat secret; head -c 100000 /dev/zero | tr '\\0' y; exit 1",
     );
     let (told, lines) = script.tell().await;
     let Err(Trouble { why, .. }) = told else { panic!("{told:?}") };

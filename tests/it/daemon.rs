@@ -18,7 +18,7 @@ mod opensearch;
 mod peers;
 pub mod place;
 mod quickstart;
-// mod secrets;
+mod secrets;
 mod single;
 mod upkeep;
 
