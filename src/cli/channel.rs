@@ -25,9 +25,23 @@ fn list(client: &Client, out: &mut Out<'_>) -> Result<Exit, Failure> {
         return Ok(Exit::Fine);
     }
     let ChannelsBody { channels, problems } = answer.read()?;
-    let mut table = Table::new(&["NAME", "KIND", "TOLD BY", "QUIET", "AGAIN AFTER", "GIVES UP AFTER", "FILE"]);
+    let mut table = Table::new(&[
+        "NAME",
+        "KIND",
+        "TOLD BY",
+        "WAITING",
+        "GIVEN UP",
+        "QUIET",
+        "AGAIN AFTER",
+        "GIVES UP AFTER",
+        "FILE",
+    ]);
     for channel in &channels {
-        let ChannelBody { name, kind, file, give_up_after, repeat_after, quiet_hours, policies, problems: _ } = channel;
+        let ChannelBody { name, kind, file, give_up_after, repeat_after, quiet_hours, policies, .. } = channel;
+        let count = |count: u64, tone| match count {
+            0 => Cell::number("0").toned(Tone::Faint),
+            count => Cell::number(count.to_string()).toned(tone),
+        };
         let quiet = quiet_hours.as_ref().map(|quiet| format!("{}-{} {}", quiet.from, quiet.until, quiet.timezone));
         let or_none = |text: &Option<String>| {
             text.as_ref().map_or_else(|| Cell::new("-").toned(Tone::Faint), |text| Cell::new(text))
@@ -36,6 +50,8 @@ fn list(client: &Client, out: &mut Out<'_>) -> Result<Exit, Failure> {
             Cell::new(name),
             Cell::new(kind),
             told_by(policies),
+            count(channel.waiting, Tone::Plain),
+            count(channel.undeliverable, Tone::Bad),
             or_none(&quiet),
             or_none(repeat_after),
             Cell::new(give_up_after),

@@ -641,6 +641,10 @@ pub struct ChannelBody {
     pub quiet_hours: Option<QuietHoursBody>,
     /// Which policies name it.
     pub policies: Vec<String>,
+    /// How many notices it has not taken yet.
+    pub waiting: u64,
+    /// How many of those that are kept it never took.
+    pub undeliverable: u64,
     /// What is wrong with its file.
     pub problems: Vec<ProblemBody>,
 }

@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 
 use crate::engine::event::{Done, What};
 use crate::engine::perform::{self, Tried};
+use crate::journal::record::Waiting;
 use crate::lifecycle::channel::quiet::QuietHours;
 use crate::roster::{Channel, FileKind, Problem};
 
@@ -26,12 +27,12 @@ pub const TEST: &str = "/v1/channels/{name}/_test";
 /// `GET /v1/channels`
 pub async fn channels(axum::extract::State(shared): State) -> Json<ChannelsBody> {
     let view = &shared.api.view;
-    let (channels, problems) = (view.channels(), view.problems());
+    let (channels, problems, owed) = (view.channels(), view.problems(), view.daemon().notices);
     let mut told_by: BTreeMap<Box<str>, Vec<String>> = BTreeMap::new();
     for tracked in view.policies(&[]) {
         let named = tracked.entry.iter().flat_map(|entry| &entry.policy.notification.channels);
-        for channel in named {
-            told_by.entry(channel.clone()).or_default().push(tracked.name.to_string());
+        for told in named {
+            told_by.entry(told.channel.clone()).or_default().push(tracked.name.to_string());
         }
     }
     let is_in_force = |problem: &&Problem| channels.iter().any(|channel| *channel.origin == *problem.file);
@@ -42,12 +43,15 @@ pub async fn channels(axum::extract::State(shared): State) -> Json<ChannelsBody>
         problems: others.map(shape::problem).collect(),
         channels: channels
             .iter()
-            .map(|channel| body(channel, &problems, told_by.remove(&channel.name).unwrap_or_default()))
+            .map(|channel| {
+                let policies = told_by.remove(&channel.name).unwrap_or_default();
+                body(channel, &problems, owed.get(&channel.name).copied().unwrap_or_default(), policies)
+            })
             .collect(),
     })
 }
 
-fn body(channel: &Channel, problems: &[Problem], policies: Vec<String>) -> ChannelBody {
+fn body(channel: &Channel, problems: &[Problem], owed: Waiting, policies: Vec<String>) -> ChannelBody {
     let rules = &channel.settings.rules;
     let quiet = |quiet: &QuietHours| QuietHoursBody {
         from: time_of_day(quiet.from),
@@ -63,6 +67,8 @@ fn body(channel: &Channel, problems: &[Problem], policies: Vec<String>) -> Chann
         repeat_after: rules.repeat_after.as_ref().map(|span| span.written().to_owned()),
         quiet_hours: rules.quiet.as_ref().map(quiet),
         policies,
+        waiting: owed.pending,
+        undeliverable: owed.undeliverable,
         problems: problems.iter().filter(|problem| *problem.file == *channel.origin).map(shape::problem).collect(),
     }
 }
