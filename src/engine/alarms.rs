@@ -153,7 +153,7 @@ impl Engine {
             Kind::Deletion => {
                 if ending.outcome == Outcome::Held {
                     self.raise(Event::Held, &uid, now.wall);
-                } else {
+                } else if tracked.held().is_none() {
                     self.clear(Event::Held, &uid);
                 }
                 false
@@ -192,11 +192,7 @@ impl Engine {
                 continue;
             }
             let good_at = tracked.last_good.as_ref().and_then(|run| run.ended_at);
-            let since = match good_at {
-                Some(at) => Some(at),
-                None => self.journal.adopted_at(&tracked.uid).ok().flatten(),
-            };
-            let Some(stale_at) = since.map(|since| since.plus(rule.stale_after.millis())) else { continue };
+            let stale_at = good_at.unwrap_or(tracked.adopted_at).plus(rule.stale_after.millis());
             let look_at = stale_at.max(settled_at);
             if look_at <= now.wall {
                 stale.push((tracked.clone(), stale_at));

@@ -21,6 +21,7 @@ pub(super) fn tracked(policy: LoadedPolicy, roster: &Roster, terms: &BTreeMap<Re
         name: policy.name,
         switch: policy.switch,
         seq_no: policy.seq_no,
+        adopted_at: policy.adopted_at,
         entry: None,
         creation: Flow::new(creation, creation_version, latest(&policy.last_creation)),
         deletion: Flow::new(deletion, deletion_version, latest(&policy.last_deletion)),

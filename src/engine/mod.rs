@@ -248,11 +248,11 @@ impl Engine {
         engine.end_interrupted_operations(now);
         engine.measure_room(now);
         engine.show_restrictions();
+        engine.refresh_outbox()?;
         engine.reconcile(roster, now);
         engine.settle_open_edits(loaded.edits, now);
         engine.lock_ages(now);
         engine.clock_moved_back(now, loaded.latest_at);
-        engine.refresh_outbox()?;
         engine.pump_all(now);
         let errands = engine.close_turn(now)?;
         engine.compact();

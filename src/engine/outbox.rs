@@ -286,18 +286,20 @@ impl Engine {
         }
     }
 
-    /// Lets what changed channels have refused be tried at once.
-    pub(super) fn hurry_changed_channels(&mut self, former: &crate::roster::Roster, now: Moment) {
-        let roster = self.roster.clone();
-        for (name, channel) in &roster.channels {
-            if former.channels.get(name).is_some_and(|former| former.revision == channel.revision) {
-                continue;
-            }
-            if let Some(lane) = self.outbox.lanes.get_mut(&**name) {
+    /// Lets what these channels have refused be tried at once: their files say something else.
+    pub(super) fn hurry(&mut self, channels: impl IntoIterator<Item = Box<str>>, now: Moment) {
+        for channel in channels {
+            if let Some(lane) = self.outbox.lanes.get_mut(&channel) {
                 (lane.failures, lane.rested_at) = (0, now.uptime);
-                self.changes.push(Change::Hurry { channel: (**name).into(), at: now.wall });
             }
+            self.changes.push(Change::Hurry { channel, at: now.wall });
         }
+    }
+
+    /// Lets nothing wait for an hour that a clock named which was ahead.
+    pub(super) fn hurry_all(&mut self, now: Moment) {
+        let all: Vec<Box<str>> = self.outbox.lanes.keys().cloned().collect();
+        self.hurry(all, now);
     }
 
     /// Takes which channels wait for signs of life. One that did before keeps its rhythm.

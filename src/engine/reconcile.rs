@@ -28,8 +28,11 @@ impl Engine {
         let texts: BTreeMap<&str, &str> = read.documents.iter().filter_map(policy_text).collect();
         // They go into the turn's changes; nobody asks for them again.
         let roster = roster.remembered();
-        let former = std::mem::replace(&mut self.roster, roster.clone());
-        self.hurry_changed_channels(&former, now);
+        self.roster = roster.clone();
+        // Also at a start: what a person mended while the daemon was down is tried at once.
+        let changed = read.documents.iter().filter(|document| document.kind == FileKind::Channel);
+        let changed: Vec<Box<str>> = changed.map(|document| document.name.clone()).collect();
+        self.hurry(changed, now);
         self.listen_for_beats(now);
         self.view.set_roster(&roster);
         let mut renamed: Vec<(u32, Arc<Entry>)> = Vec::new();
@@ -100,6 +103,7 @@ impl Engine {
             name: name.clone(),
             switch: Switch::AsWritten,
             seq_no,
+            adopted_at: now.wall,
             entry: Some(entry.clone()),
             creation: Flow::new(creation, 1, None),
             deletion: Flow::new(deletion, 1, None),

@@ -32,6 +32,8 @@ pub struct Tracked {
     pub switch: Switch,
     /// Which of all writes to policies was the latest to it.
     pub seq_no: u64,
+    /// When it came.
+    pub adopted_at: Timestamp,
     /// The version in force; `None` when its file is gone and only a run is followed to its end.
     pub entry: Option<Arc<Entry>>,
     /// Its creation workflow.

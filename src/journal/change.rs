@@ -135,7 +135,7 @@ pub enum Change {
         /// When: it is due at once.
         at: Timestamp,
     },
-    /// A channel is another than it was: what it has refused is due at once.
+    /// A channel is another than it was: what it has refused is due at once, and what a clock wrote that was ahead.
     Hurry {
         /// Which.
         channel: Box<str>,
@@ -679,6 +679,8 @@ pub struct LoadedPolicy {
     pub switch: Switch,
     /// Which of all writes was the latest to it.
     pub seq_no: u64,
+    /// When it came.
+    pub adopted_at: Timestamp,
     /// Whether its file is gone.
     pub retired: bool,
     /// The creation workflow and its version.

@@ -119,7 +119,7 @@ fn each_policy(connection: &Connection, visit: &mut dyn FnMut(LoadedPolicy)) -> 
     let sql = "select p.policy_uid, p.name, p.revision, p.paused, p.retired_at is not null,
             c.version, c.mark, c.phase, c.state, c.latest_run, c.latest_good,
             d.version, d.mark, d.phase, d.state, d.latest_run, d.seen,
-            d.former, coalesce(d.cleared_at, p.adopted_at), d.braked_at, d.braked_own, d.unlooked, d.latest_plan, p.started, p.seq_no
+            d.former, coalesce(d.cleared_at, p.adopted_at), d.braked_at, d.braked_own, d.unlooked, d.latest_plan, p.started, p.seq_no, p.adopted_at
         from policies p
         join workflows c on c.policy_uid = p.policy_uid and c.kind = 'creation'
         join workflows d on d.policy_uid = p.policy_uid and d.kind = 'deletion'
@@ -162,6 +162,7 @@ fn policy(connection: &Connection, row: &Row<'_>) -> Result<LoadedPolicy, Journa
             (_, _) => Switch::Stopped,
         },
         seq_no: unsigned(row.get(24)?)?,
+        adopted_at: Timestamp::from_millis(row.get(25)?),
         retired: row.get::<_, i64>(4)? != 0,
         creation: (
             rows::read_state(row.get(6)?, row.get_ref(7)?.as_str()?, row.get_ref(8)?.as_str_or_null()?)?,

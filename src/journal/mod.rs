@@ -167,13 +167,6 @@ impl Journal {
         notices::told_at(&self.connection, channel, event, policy_uid)
     }
 
-    /// Returns when a policy came.
-    pub fn adopted_at(&self, policy_uid: &str) -> Result<Option<Timestamp>, JournalError> {
-        let found: Option<i64> =
-            load::value(&self.connection, "select adopted_at from policies where policy_uid = ?1", [policy_uid])?;
-        Ok(found.map(Timestamp::from_millis))
-    }
-
     /// Returns how the latest settled run of a workflow ended that either did what it was for, or did not.
     pub fn last_outcome(&mut self, policy_uid: &str, kind: Kind) -> Result<Option<Outcome>, JournalError> {
         notices::last_outcome(&self.connection, policy_uid, kind)

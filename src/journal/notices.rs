@@ -144,10 +144,10 @@ pub(super) fn resend(connection: &Connection, number: u64, at: Timestamp) -> Res
     Ok(())
 }
 
-/// Lets what a channel has refused be tried again at once: it is another channel than it was.
+/// Lets what a channel has refused be tried again at once, and what was written by a clock that was ahead.
 pub(super) fn hurry(connection: &Connection, channel: &str, at: Timestamp) -> Result<(), JournalError> {
     let sql = "update notices set due_at = min(due_at, ?2)
-        where channel = ?1 and state = 'pending' and attempts > 0";
+        where channel = ?1 and state = 'pending' and (attempts > 0 or at > ?2)";
     connection.prepare_cached(sql)?.execute(params![channel, at.millis()])?;
     Ok(())
 }

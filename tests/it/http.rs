@@ -247,6 +247,7 @@ fn tracked(names: &[&str]) -> (Arc<Roster>, Vec<Tracked>) {
                 name: (*name).into(),
                 switch: Switch::AsWritten,
                 seq_no: 4,
+                adopted_at: Timestamp::EPOCH,
                 entry: roster.policies.get(*name).cloned(),
                 creation,
                 deletion: Flow::new(Workflow { mark, phase: Phase::Waiting }, 1, None),

@@ -14,7 +14,7 @@ use snapkeep::lifecycle::policy::{Conditions, Notification, Told};
 use snapkeep::lifecycle::time::Span;
 use snapkeep::lifecycle::workflow::{Fault, Kind};
 use snapkeep::lifecycle::zone::Zone;
-use snapkeep::roster::{Problem, Roster};
+use snapkeep::roster::{Document, FileKind, News, Problem, Roster};
 
 use super::{absent, creating, deleting, keep_days, tidying};
 use crate::support::roster::{PolicyText, channel_with, default_channels, roster};
@@ -478,11 +478,24 @@ fn a_channel_that_was_changed_is_tried_at_once() {
     stage.at("09:50");
     assert_eq!(stage.notices.len(), 1, "what a person has to change is tried rarely");
     stage.load_roster(with(texts, |roster| {
-        let mut changed = channel_with("log", Rules::default());
-        changed.revision = snapkeep::lifecycle::policy::Revision("another".into());
-        roster.channels.insert("log".into(), Arc::new(changed));
+        let news = News::Good { origin: std::path::Path::new("channels.d/log.toml").into(), text: "[log]".into() };
+        roster.documents = vec![Document { kind: FileKind::Channel, name: "log".into(), news }];
     }));
     assert_eq!(stage.notices.len(), 2);
+}
+
+#[test]
+fn what_a_clock_that_was_ahead_put_off_is_not_put_off_for_years() {
+    let policy = creating("db", "0 9 * * *").conditions(&[Event::Failure]);
+    let mut stage = Stage::with("08:55", with(std::slice::from_ref(&policy), |_| ()), 64);
+    stage.set_clock("900 08:59");
+    stage.at("900 09:00");
+    refuse_for_good(&mut stage);
+    let key = stage.notices[0].0.key.clone();
+    stage.deliver(&key, Err("no answer".into()));
+    stage.set_clock("09:10");
+    stage.at("09:12");
+    assert!(stage.notices.len() > 1, "it waits for day 900");
 }
 
 #[test]
