@@ -2,6 +2,7 @@
 
 pub mod dice;
 pub mod ports;
+pub mod postfix;
 pub mod roster;
 pub mod skips;
 pub mod stage;
