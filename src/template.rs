@@ -156,7 +156,12 @@ impl TemplateError {
             ErrorKind::UndefinedError => "there is no such value".to_owned(),
             ErrorKind::OutOfFuel => "takes too many steps".to_owned(),
             ErrorKind::WriteFailure => format!("comes to more than {} kB", OUTPUT_BYTES_MAX >> 10),
-            kind => kind.to_string(),
+            ErrorKind::SyntaxError
+            | ErrorKind::BadEscape
+            | ErrorKind::UnknownFilter
+            | ErrorKind::UnknownFunction
+            | ErrorKind::UnknownTest => "is no template".to_owned(),
+            kind => format!("cannot be filled, {kind}"),
         };
         let detail = match (error.kind(), error.detail()) {
             (ErrorKind::WriteFailure | ErrorKind::OutOfFuel, _) | (_, None) => why.clone(),
@@ -379,7 +384,10 @@ mod tests {
             of("{{ subjet }} {{ what }} {{ secret.tokn }} {% set own = 1 %}{{ own }}"),
             ["secret.tokn", "subjet"]
         );
-        assert_eq!(of("{{ secret.token }} {% for line in text | lines %}{{ line }}{% endfor %}"), Vec::<String>::new());
+        assert_eq!(
+            of("{{ secret.token }} {% for line in text | lines %}{{ loop.index }}{{ line }}{% endfor %}"),
+            Vec::<String>::new()
+        );
         assert_eq!(of("{{ broken"), Vec::<String>::new());
         let sample = samples().remove(0);
         for key in KEYS {

@@ -50,6 +50,15 @@ impl<'t> Findings<'t> {
         self.note(at, message, Severity::Error)
     }
 
+    /// Notes that the bytes `at`, a key's, are wrong, and shows nothing of what stands around them: it may be a secret.
+    pub fn concealed(&mut self, at: Range<usize>, message: impl Into<Box<str>>, severity: Severity) -> Noted<'_> {
+        let index = self.problems.len();
+        self.note(at, message, severity);
+        let problem = &mut self.problems[index];
+        problem.place = problem.place.take().map(Place::alone);
+        Noted(&mut problem.hint)
+    }
+
     /// Notes that something is missing from the whole text, so that no line of it is at fault.
     pub fn missing(&mut self, message: impl Into<Box<str>>) -> Noted<'_> {
         let index = self.problems.len();

@@ -9,6 +9,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
+use super::problem::Severity;
 use super::reader::{Findings, Located};
 use super::rest::Rest;
 use crate::lifecycle::time::{Span, SpanError};
@@ -41,6 +42,9 @@ pub struct Bounds {
     /// The most.
     pub max: u32,
 }
+
+/// What stands in the name of a key that holds a secret, whoever wrote it and wherever.
+const SECRETS: [&str; 5] = ["secret", "token", "passw", "api_key", "apikey"];
 
 impl<'a, 't> Table<'a, 't> {
     /// Returns the table of a whole text.
@@ -359,7 +363,12 @@ impl<'a, 't> Table<'a, 't> {
             } else {
                 format!("the keys here are {}", self.asked.join(", "))
             };
-            findings.error(at, format!("unknown key `{key}`")).hint(hint);
+            let message = format!("unknown key `{key}`");
+            if SECRETS.iter().any(|word| key.to_ascii_lowercase().contains(word)) {
+                findings.concealed(at, message, Severity::Error).hint(hint);
+            } else {
+                findings.error(at, message).hint(hint);
+            }
         }
     }
 }

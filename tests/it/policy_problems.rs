@@ -287,3 +287,29 @@ fn seeds_once() -> &'static [String] {
     static ONCE: std::sync::OnceLock<Vec<String>> = std::sync::OnceLock::new();
     ONCE.get_or_init(seeds)
 }
+
+#[test]
+fn what_is_said_of_a_secret_in_a_file_does_not_repeat_it() {
+    let mut said = 0;
+    for line in [
+        "url = \"https://user:canary@hooks.example.net/\"",
+        "url = \"http://hooks.example.net/canary\"",
+        "url = \"https://hooks.slack.com/services/canary\"",
+        "url = \"hooks.example.net/canary\"",
+        "token = \"canary\"",
+        "password = \"canary\"",
+        "secrets = { token = \"canary\", \"a b\" = \"canary\" }",
+        "signing = { secret = \"canary\", previous_secret = \"canary\" }",
+        "headers = { Authorization = \"Bearer canary\", X-Api-Key = \"canary\" }",
+    ] {
+        let url = if line.starts_with("url") { "" } else { "url = \"https://hooks.example.net/\"\n" };
+        let problems = say_drop_in("channels.d", "x", &format!("[webhook]\n{url}{line}\n"));
+        assert!(!problems.is_empty(), "{line}");
+        for problem in problems {
+            said += 1;
+            let told = format!("{problem}\n{problem:?}\n{}", problem.json());
+            assert!(!told.contains("canary"), "{told}");
+        }
+    }
+    assert!(said >= 11, "{said}");
+}

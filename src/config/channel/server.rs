@@ -1,13 +1,15 @@
 //! What channels that ask a server by HTTP have in common.
 
 use std::net::IpAddr;
+use std::ops::Range;
 use std::path::Path;
 
 use super::text;
+use crate::config::problem::Severity;
 use crate::config::reader::{Findings, Located};
 use crate::config::table::Table;
 use crate::lifecycle::channel::MaybeSecret;
-use crate::lifecycle::channel::server::{Server, Url, host_name};
+use crate::lifecycle::channel::server::{Server, Url, UrlError, host_name};
 use crate::lifecycle::time::Span;
 
 /// Where whoever knows the address may write.
@@ -36,7 +38,8 @@ pub fn read(
         Server { url: MaybeSecret::Plain("".into()), ca, time_limit: time_limit(findings, table), allow_hosts };
     let url = if table.is_text("url") {
         let written = table.string(findings, "url")?;
-        check(findings, &server, &written, &fill(&written.value));
+        let at = table.key_at("url").unwrap_or(written.at);
+        check(findings, &server, at, &fill(&written.value));
         MaybeSecret::Plain(written.value.into())
     } else if table.has("url") {
         text::maybe_secret(findings, table, "url", base)?
@@ -51,12 +54,18 @@ pub fn read(
     Some(Server { url, ..server })
 }
 
-fn check(findings: &mut Findings<'_>, server: &Server, written: &Located<String>, filled: &str) {
-    let at = written.at.clone();
+/// Notes what is wrong with an address. Nothing of it but the host is shown: it may be a secret.
+fn check(findings: &mut Findings<'_>, server: &Server, at: Range<usize>, filled: &str) {
     let url = match Url::parse(filled) {
         Ok(url) => url,
         Err(error) => {
-            findings.error(at, format!("url {error}")).hint(error.hint());
+            let hint = match error {
+                UrlError::Characters if filled.contains("{{") => {
+                    "only {{ policy }} can stand there, and only in [ping]"
+                }
+                _ => error.hint(),
+            };
+            findings.concealed(at, format!("url {error}"), Severity::Error).hint(hint);
             return;
         }
     };
@@ -65,20 +74,28 @@ fn check(findings: &mut Findings<'_>, server: &Server, written: &Located<String>
     if !server.allows(host) {
         if is_here(host) {
             findings
-                .error(at, format!("url names `{host}`, which is in this network, and no server there is asked"))
+                .concealed(
+                    at,
+                    format!("url names `{host}`, which is in this network, and no server there is asked"),
+                    Severity::Error,
+                )
                 .hint(format!("if it is meant, allow it: {name}"));
             return;
         }
         if !url.is_tls {
             findings
-                .error(at, "url begins with http://: whoever is on the way reads what is sent and answers in its place")
+                .concealed(
+                    at,
+                    "url begins with http://: whoever is on the way reads what is sent and answers in its place",
+                    Severity::Error,
+                )
                 .hint(format!("write https://; a server of your own network may be allowed: {name}"));
             return;
         }
     }
     if CHATS.iter().any(|chat| if chat.starts_with('.') { host.ends_with(chat) } else { host == *chat }) {
         findings
-            .warning(at, "url is a secret: whoever knows it may write there")
+            .concealed(at, "url is a secret: whoever knows it may write there", Severity::Warning)
             .hint("put it into a file with mode 0600 and write url.file = \"PATH\", or url.credential = \"NAME\"");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::config::problem::Severity;
 use crate::config::reader::Findings;
 use crate::config::table::Table;
 use crate::lifecycle::channel::{MaybeSecret, SecretSource};
@@ -20,7 +21,7 @@ pub fn secret<'a>(
         let at = table.key_at(key).unwrap_or_else(|| table.at.clone());
         table.allow(key);
         findings
-            .error(at, format!("{key} is a secret, and does not belong into this file"))
+            .concealed(at, format!("{key} is a secret, and does not belong into this file"), Severity::Error)
             .hint(format!("write {path}.file = \"PATH\" of a file with mode 0600, or {path}.credential = \"NAME\""));
         return None;
     }
@@ -50,7 +51,9 @@ pub fn secrets(findings: &mut Findings<'_>, table: Table<'_, '_>, base: &Path) -
         let path = format!("{}.{name}", table.path);
         let is_start = |c: char| c.is_ascii_alphabetic() || c == '_';
         if !name.starts_with(is_start) || !name.chars().all(|c| is_start(c) || c.is_ascii_digit()) {
-            findings.error(at, "secret has a name that no template can use").hint("write letters, digits and _");
+            findings
+                .concealed(at, "secret has a name that no template can use", Severity::Error)
+                .hint("write letters, digits and _");
             continue;
         }
         match table.inner(name) {
@@ -61,9 +64,11 @@ pub fn secrets(findings: &mut Findings<'_>, table: Table<'_, '_>, base: &Path) -
                 inner.finish(findings, &[]);
             }
             // What was written is not repeated: it may be the secret.
-            None => findings.error(at, format!("{name} is a secret, and does not belong into this file")).hint(
-                format!("write {path}.file = \"PATH\" of a file with mode 0600, or {path}.credential = \"NAME\""),
-            ),
+            None => findings
+                .concealed(at, format!("{name} is a secret, and does not belong into this file"), Severity::Error)
+                .hint(format!(
+                    "write {path}.file = \"PATH\" of a file with mode 0600, or {path}.credential = \"NAME\""
+                )),
         }
     }
     secrets

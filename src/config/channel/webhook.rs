@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{server, text};
+use crate::config::problem::Severity;
 use crate::config::reader::{Findings, Located};
 use crate::config::table::{Table, nearest};
 use crate::lifecycle::channel::SecretSource;
@@ -78,6 +79,7 @@ fn content_type(findings: &mut Findings<'_>, table: &mut Table<'_, '_>) -> Optio
     let is_type = value.contains('/') && value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
     if !is_type {
         findings.error(at, "content_type is none").hint("write one such as \"text/plain; charset=utf-8\"");
+        return None;
     }
     Some(value)
 }
@@ -104,7 +106,11 @@ fn read_headers(
         } else if HEADERS_SECRET.contains(&name.as_str()) && !value.value.contains("secret.") {
             // What was written is not repeated: it may be the secret.
             findings
-                .error(at, format!("header {written} opens a door, and what opens it does not belong into this file"))
+                .concealed(
+                    at,
+                    format!("header {written} opens a door, and what opens it does not belong into this file"),
+                    Severity::Error,
+                )
                 .hint(format!(
                     "write token.file = \"PATH\" in [webhook.secrets], and {written} = \"Bearer {{{{ secret.token }}}}\""
                 ));
@@ -160,10 +166,12 @@ fn try_out(
         findings.error(at, format!("{what} uses `{unknown}`, which is not there")).hint(hint);
         return;
     }
-    for sample in template::samples() {
+    for (number, sample) in template::samples().iter().enumerate() {
         let Err(error) = template::render(&written.value, form, &sample.words(names.iter().copied())) else { continue };
         let line = error.line.map_or_else(String::new, |line| format!(" in line {line} of it"));
-        let message = format!("{what} {}{line}, filled for `{}`", error.detail, sample.event().word());
+        // What is wrong with the first is wrong with any.
+        let of = if number == 0 { String::new() } else { format!(", filled for `{}`", sample.event().word()) };
+        let message = format!("{what} {}{line}{of}", error.detail);
         let hint = match form {
             Form::Json => Some("text stands in quotes, as in \"{{ subject }}\"; {{ subject | tojson }} brings its own"),
             Form::Line if error.detail.contains("a line") => {
