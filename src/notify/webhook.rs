@@ -11,10 +11,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use hyper::Method;
 use hyper::body::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
-use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::client::{self, Question};
+use super::json;
 use super::secret::{self, Secret, SecretError};
 use super::{Channel, Conversation, Delivery, Message, Trouble};
 use crate::lifecycle::channel::webhook::{self, Webhook};
@@ -78,7 +78,7 @@ impl Sender {
         };
         let body = match &self.settings.body {
             Some(body) => fill("body", body, if self.settings.is_json() { Form::Json } else { Form::Text })?,
-            None => usual(message).to_string(),
+            None => serde_json::Value::from(json::body(message)).to_string(),
         };
         let mut headers = vec![client::header("content-type", &self.settings.content_type)?];
         for (name, value) in &self.settings.headers {
@@ -201,32 +201,6 @@ fn words<'a>(message: &'a Message, text: &'a str, secrets: BTreeMap<&'a str, &'a
         text,
         secrets,
     }
-}
-
-/// Returns the body of a webhook that has none of its own. Keys are added to it and never taken away.
-fn usual(message: &Message) -> serde_json::Value {
-    let facts = &message.facts;
-    json!({
-        "id": message.key,
-        "event": message.event.word(),
-        "severity": message.event.severity().word(),
-        "policy": message.policy,
-        "run_id": message.run_id,
-        "workflow": facts.workflow,
-        "snapshot": facts.snapshot,
-        "subject": message.subject,
-        "what": facts.what,
-        "why": facts.why,
-        "keeps": facts.keeps,
-        "next": facts.next,
-        "look": facts.look,
-        "at": message.at.to_string(),
-        "latest_at": message.latest_at.to_string(),
-        "count": message.count,
-        "attempt": message.attempt,
-        "host": message.host,
-        "installation": message.installation,
-    })
 }
 
 #[cfg(test)]
