@@ -15,14 +15,13 @@ pub fn secret<'a>(
     key: &'a str,
     base: &Path,
 ) -> Option<SecretSource> {
-    let path = if table.path.is_empty() { key.to_string() } else { format!("{}.{key}", table.path) };
     if table.has(key) && !table.is_table(key) {
         // What was written is not repeated: it may be the secret.
         let at = table.key_at(key).unwrap_or_else(|| table.at.clone());
         table.allow(key);
         findings
             .concealed(at, format!("{key} is a secret, and does not belong into this file"), Severity::Error)
-            .hint(format!("write {path}.file = \"PATH\" of a file with mode 0600, or {path}.credential = \"NAME\""));
+            .hint(format!("write {key}.file = \"PATH\" of a file with mode 0600, or {key}.credential = \"NAME\""));
         return None;
     }
     let mut table = table.table(findings, key)?;
@@ -48,7 +47,6 @@ pub fn maybe_secret(
 pub fn secrets(findings: &mut Findings<'_>, table: Table<'_, '_>, base: &Path) -> BTreeMap<Box<str>, SecretSource> {
     let mut secrets = BTreeMap::new();
     for (name, at) in table.keys() {
-        let path = format!("{}.{name}", table.path);
         let is_start = |c: char| c.is_ascii_alphabetic() || c == '_';
         if !name.starts_with(is_start) || !name.chars().all(|c| is_start(c) || c.is_ascii_digit()) {
             findings
@@ -67,7 +65,7 @@ pub fn secrets(findings: &mut Findings<'_>, table: Table<'_, '_>, base: &Path) -
             None => findings
                 .concealed(at, format!("{name} is a secret, and does not belong into this file"), Severity::Error)
                 .hint(format!(
-                    "write {path}.file = \"PATH\" of a file with mode 0600, or {path}.credential = \"NAME\""
+                    "write {name}.file = \"PATH\" of a file with mode 0600, or {name}.credential = \"NAME\""
                 )),
         }
     }
