@@ -2,6 +2,7 @@
 
 mod channels;
 mod keys;
+mod notices;
 mod single;
 mod sm;
 mod tokens;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use channels::ChannelCommand;
 pub use keys::KeyCommand;
+pub use notices::{NoticesCommand, NoticesListArguments};
 pub use single::{AdoptArguments, ExpireArguments, HoldAddArguments, HoldCommand};
 pub use sm::ImportArguments;
 pub use tokens::{RoleWord, TokenAddArguments, TokenCommand};
@@ -218,6 +220,13 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: JournalCommand,
+    },
+
+    /// Show what channels are owed and what became of it, and send it again
+    Notices {
+        /// What to do.
+        #[command(subcommand)]
+        command: NoticesCommand,
     },
 
     /// List where notices go, and try whether they get there

@@ -43,9 +43,8 @@ fn list(client: &Client, out: &mut Out<'_>) -> Result<Exit, Failure> {
             count => Cell::number(count.to_string()).toned(tone),
         };
         let quiet = quiet_hours.as_ref().map(|quiet| format!("{}-{} {}", quiet.from, quiet.until, quiet.timezone));
-        let or_none = |text: &Option<String>| {
-            text.as_ref().map_or_else(|| Cell::new("-").toned(Tone::Faint), |text| Cell::new(text))
-        };
+        let or_none =
+            |text: &Option<String>| text.as_ref().map_or_else(|| Cell::new("-").toned(Tone::Faint), Cell::new);
         table.row(vec![
             Cell::new(name),
             Cell::new(kind),

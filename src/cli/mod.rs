@@ -18,6 +18,7 @@ mod history;
 mod import;
 mod journal;
 mod key;
+mod notices;
 pub mod out;
 mod plan;
 mod policy;
@@ -117,6 +118,7 @@ fn dispatch(arguments: Arguments, out: &mut Out<'_>) -> Result<Exit, Failure> {
         Command::Journal { command } => journal::journal(&choice, client, command, out),
         Command::Key { command } => key::key(&choice, command, out),
         Command::Channel { command } => channel::channel(&client()?, command, out),
+        Command::Notices { command } => notices::notices(&client()?, command, out),
         Command::Token { command } => token::token(&client()?, command, out),
         Command::Driver { command: DriverCommand::Test(order) } => driver::test(order, out),
         Command::Driver { command: DriverCommand::Files } => {

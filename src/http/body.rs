@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 mod deletions;
 mod foresight;
+mod notices;
 mod single;
 mod tokens;
 mod upkeep;
@@ -18,6 +19,7 @@ pub use foresight::{
     ChangeBody, CompareOrder, ComparisonBody, CountBody, DraftOrder, FateBody, ForeseeOrder, ForeseenBody,
     ForesightBody, GoneBody, HeldBody, LifeBody, SideBody, SignBody, UntilBody,
 };
+pub use notices::{NoticeBody, NoticesBody};
 pub use single::{
     ChangeOrderBody, HoldBody, HoldOrderBody, HoldsBody, NamedBody, PreviewOrderBody, ReleaseOrderBody, SingleBody,
     SingleSnapshotBody,

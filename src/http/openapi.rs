@@ -242,7 +242,7 @@ mod tests {
     use super::*;
 
     /// Routes that change something and take nothing but their path and query.
-    const WITHOUT_BODY: [(&str, &str); 13] = [
+    const WITHOUT_BODY: [(&str, &str); 14] = [
         ("POST", "/v1/policies/{name}/start"),
         ("POST", "/v1/policies/{name}/stop"),
         ("POST", "/v1/deletions/{number}/approve"),
@@ -250,6 +250,7 @@ mod tests {
         ("POST", "/v1/clock/confirm"),
         ("POST", "/v1/repositories/{name}/maintain"),
         ("POST", "/v1/channels/{name}/_test"),
+        ("POST", "/v1/notices/{number}/_resend"),
         ("POST", "/v1/journal/backup"),
         ("POST", "/v1/journal/accept-machine"),
         ("DELETE", "/v1/tokens/{name}"),

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::clock;
 use crate::engine::event::{Note, What};
 use crate::journal::change::{AuditRecord, PlanRecord, RunRecord};
-use crate::journal::record::{OperationRecord, PolicyRecord, PolicyVersion};
+use crate::journal::record::{NoticeQuery, NoticeRecord, OperationRecord, PolicyRecord, PolicyVersion};
 use crate::journal::{self, AuditQuery, Depth, HistoryQuery, JournalError, OpenError, OperationQuery, Reader};
 use crate::lifecycle::workflow::Kind;
 
@@ -42,6 +42,10 @@ pub trait Records: Send {
     fn held_plans(&self, limit: u32) -> Result<Vec<PlanRecord>, JournalError>;
     /// Returns what was deleted, spared and commanded, newest first.
     fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, JournalError>;
+    /// Returns notices, newest first.
+    fn notices(&self, query: &NoticeQuery) -> Result<Vec<NoticeRecord>, JournalError>;
+    /// Returns one notice.
+    fn notice(&self, number: u64) -> Result<Option<NoticeRecord>, JournalError>;
     /// Returns work of hours that was begun, newest first.
     fn operations(&self, query: &OperationQuery) -> Result<Vec<OperationRecord>, JournalError>;
     /// Returns one piece of it.
@@ -91,6 +95,14 @@ impl Records for StateRecords {
 
     fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, JournalError> {
         self.reader.audit(query)
+    }
+
+    fn notices(&self, query: &NoticeQuery) -> Result<Vec<NoticeRecord>, JournalError> {
+        self.reader.notices(query)
+    }
+
+    fn notice(&self, number: u64) -> Result<Option<NoticeRecord>, JournalError> {
+        self.reader.notice(number)
     }
 
     fn operations(&self, query: &OperationQuery) -> Result<Vec<OperationRecord>, JournalError> {

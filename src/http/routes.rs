@@ -15,7 +15,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use crate::lifecycle::role::Role;
 
 use super::{
-    Shared, channels, control, deletions, explain, foresee, health, look, openapi, records, single, sm, tokens, upkeep,
+    Shared, channels, control, deletions, explain, foresee, health, look, notices, openapi, records, single, sm,
+    tokens, upkeep,
 };
 
 /// How long an answer may take.
@@ -137,6 +138,9 @@ pub fn routes() -> Vec<Route> {
         get(Viewer, Quick, "/v1/operations/{number}", "Shows one piece of work of hours.", upkeep::operation),
         get(Viewer, Quick, "/v1/channels", "Lists where notices go.", channels::channels),
         post(Operator, Look, channels::TEST, "Sends a message to a channel, to try it.", channels::test),
+        get(Viewer, Quick, "/v1/notices", "Lists notices and what became of them, newest first.", notices::notices),
+        get(Viewer, Quick, "/v1/notices/{number}", "Shows one notice.", notices::one),
+        post(Operator, Quick, "/v1/notices/{number}/_resend", "Sends a notice again.", notices::resend),
         post(Operator, Look, "/v1/journal/backup", "Makes a checked copy of the journal.", records::backup),
         get(Operator, Look, "/v1/journal/check", "Tells whether the journal is sound.", records::check),
         post(

@@ -19,7 +19,8 @@ use snapkeep::engine::view::View;
 use snapkeep::http::{Api, Records, Socket, serve};
 use snapkeep::journal::change::{AuditRecord, PlanRecord, RunRecord, Skip, SkipReason};
 use snapkeep::journal::record::{
-    OperationEnd, OperationKind, OperationOutcome, OperationRecord, PolicyRecord, PolicyVersion,
+    NoticeQuery, NoticeRecord, OperationEnd, OperationKind, OperationOutcome, OperationRecord, PolicyRecord,
+    PolicyVersion,
 };
 use snapkeep::journal::{AuditQuery, HistoryQuery, JournalError, OpenError, OperationQuery};
 use snapkeep::lifecycle::creation::Creation;
@@ -150,6 +151,14 @@ impl Daemon {
 struct NoRecords;
 
 impl Records for NoRecords {
+    fn notices(&self, _: &NoticeQuery) -> Result<Vec<NoticeRecord>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    fn notice(&self, _: u64) -> Result<Option<NoticeRecord>, JournalError> {
+        Ok(None)
+    }
+
     fn history(&self, query: &HistoryQuery) -> Result<Vec<RunRecord>, JournalError> {
         Ok((0..query.limit.min(1)).map(|_| run("db", Some(Outcome::Succeeded))).collect())
     }
