@@ -21,6 +21,10 @@ create table notices_anew (
     state text not null check (state in ('pending', 'delivered', 'undeliverable', 'superseded')),
     attempts integer not null check (attempts >= 0),
     due_at integer,
+    -- When it was tried first; nothing again once a person sends it anew.
+    tried_at integer,
+    -- Whether a person sent it anew: its receiver knows its key, so nothing more joins it.
+    resent integer not null default 0 check (resent in (0, 1)),
     settled_at integer,
     trouble text,
     answer text,
@@ -35,9 +39,9 @@ create table notices_anew (
 ) strict;
 
 insert into notices_anew (number, key, policy_uid, policy, run_id, event, channel, subject, facts, at, count, latest_at,
-        gathers, state, attempts, due_at, settled_at, trouble)
+        gathers, state, attempts, due_at, tried_at, settled_at, trouble)
     select number, key, policy_uid, policy, run_id, event, channel, subject, json_object('what', body), at, 1, at,
-        0, state, attempts, due_at, settled_at, trouble
+        0, state, attempts, due_at, case when attempts > 0 then at end, settled_at, trouble
     from notices;
 
 drop table notices;

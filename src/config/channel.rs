@@ -68,9 +68,21 @@ pub fn read(findings: &mut Findings<'_>, base: &Path) -> Option<Channel> {
         }
         return None;
     }
+    if given.first() == Some(&"ping") {
+        for key in ["repeat_after", "quiet_hours"] {
+            if let Some(at) = root.key_at(key) {
+                findings
+                    .error(at, format!("{key} beside [ping] raises false alarms"))
+                    .hint("whoever waits for signs of life has to hear each of them: leave it out");
+            }
+        }
+    }
     root.finish(findings, &[]);
     if findings.has_errors() { None } else { kind.map(|kind| Channel { kind, rules }) }
 }
+
+/// What goes on is told for days; nobody reads it every second.
+const REPEAT_MS_MIN: i64 = 60_000;
 
 /// What holds for every kind.
 const COMMON: [&str; 3] = ["give_up_after", "repeat_after", "quiet_hours"];
@@ -87,7 +99,15 @@ fn rules(findings: &mut Findings<'_>, root: &mut Table<'_, '_>) -> Rules {
     if let Some(span) = root.span(findings, "give_up_after") {
         rules.give_up_after = span.value;
     }
-    rules.repeat_after = root.span(findings, "repeat_after").map(|span| span.value);
+    if let Some(span) = root.span(findings, "repeat_after") {
+        if span.value.millis() < REPEAT_MS_MIN {
+            findings
+                .error(span.at, "repeat_after is shorter than a minute")
+                .hint("write repeat_after = \"1h\" or longer");
+        } else {
+            rules.repeat_after = Some(span.value);
+        }
+    }
     if let Some(table) = root.table(findings, "quiet_hours") {
         rules.quiet = quiet_hours(findings, table);
     }

@@ -18,6 +18,8 @@ use crate::roster::Problem;
 
 /// After a start what was missed is caught up first, before anything is called stale.
 const START_MS: i64 = 15 * 60_000;
+/// The engine turns once a minute at least; after so long without a turn the machine has slept.
+const ASLEEP_MS: i64 = 10 * 60_000;
 /// How soon it is looked again while the clock is doubted: by a clock that is ahead everything is stale.
 const DOUBT_MS: i64 = 10 * 60_000;
 /// What the alarm of the clock is about.
@@ -33,6 +35,8 @@ pub(super) struct Alarms {
     repeat_look_at: Option<Timestamp>,
     /// Before this, by uptime, nothing is called stale.
     settled_at: i64,
+    /// At what uptime it was looked last.
+    looked_at: i64,
     /// Whether readers are to be shown something else after the turn.
     is_changed: bool,
 }
@@ -42,19 +46,26 @@ struct Raised {
     alarm: Alarm,
     /// Which repetition each channel was told last.
     repeated: BTreeMap<Box<str>, i64>,
+    /// Who was told at all, since the start.
+    told: BTreeSet<Box<str>>,
+}
+
+impl Raised {
+    fn new(alarm: Alarm) -> Raised {
+        Raised { alarm, repeated: BTreeMap::new(), told: BTreeSet::new() }
+    }
 }
 
 impl Alarms {
     /// Takes what the journal knows.
     pub fn new(alarms: Vec<Alarm>, now: Moment) -> Alarms {
-        let raised = alarms
-            .into_iter()
-            .map(|alarm| ((alarm.event, alarm.subject.clone()), Raised { alarm, repeated: BTreeMap::new() }));
+        let raised = alarms.into_iter().map(|alarm| ((alarm.event, alarm.subject.clone()), Raised::new(alarm)));
         Alarms {
             raised: raised.collect(),
             stale_look_at: Some(now.wall),
             repeat_look_at: Some(now.wall),
             settled_at: now.uptime + START_MS,
+            looked_at: now.uptime,
             is_changed: true,
         }
     }
@@ -82,6 +93,11 @@ impl Alarms {
 impl Engine {
     /// Looks at everything that goes on, where it is time.
     pub(super) fn look_at_alarms(&mut self, now: Moment) {
+        // Nobody was there for a while: the machine slept, and what was missed is caught up first.
+        if now.uptime - self.alarms.looked_at > ASLEEP_MS {
+            self.alarms.settled_at = now.uptime + START_MS;
+        }
+        self.alarms.looked_at = now.uptime;
         let doubt = self.clock.trust.doubt;
         match (doubt, self.alarms.has(Event::Clock, CLOCK)) {
             (Some(doubt), false) => {
@@ -89,6 +105,9 @@ impl Engine {
                     let telling = self.clock_telling();
                     let channels = self.default_channels(Event::Clock);
                     self.owe(&channels, &daemon(alarm.key()), &telling, now);
+                    if let Some(raised) = self.alarms.raised.get_mut(&(Event::Clock, CLOCK.into())) {
+                        raised.told.extend(channels);
+                    }
                 }
             }
             (None, true) => {
@@ -121,8 +140,7 @@ impl Engine {
         }
         let alarm = Alarm { event, subject: subject.into(), since };
         self.changes.push(Change::Raise(alarm.clone()));
-        let raised = Raised { alarm: alarm.clone(), repeated: BTreeMap::new() };
-        self.alarms.raised.insert((event, subject.into()), raised);
+        self.alarms.raised.insert((event, subject.into()), Raised::new(alarm.clone()));
         self.alarms.repeat_look_at = Some(self.last.wall);
         self.alarms.is_changed = true;
         Some(alarm)
@@ -172,9 +190,19 @@ impl Engine {
         self.clear(Event::Held, uid);
     }
 
-    /// Lets every policy be looked at again: there are other policies, or others that say what is stale.
-    pub(super) fn look_for_stale_soon(&mut self, now: Moment) {
+    /// Lets everything be looked at again: there are other policies, other channels, or another time.
+    pub(super) fn look_at_alarms_anew(&mut self, now: Moment) {
         self.alarms.stale_look_at = Some(now.wall);
+        self.alarms.repeat_look_at = Some(now.wall);
+        let raised: Vec<Alarm> = self.alarms.shown();
+        // Who is named by now hears what goes on; whoever was told before is not told again, for the key is the same.
+        for alarm in raised.iter().filter(|alarm| alarm.event != Event::Held) {
+            let told = self.alarms.raised.get(&(alarm.event, alarm.subject.clone())).map(|raised| &raised.told);
+            let is_new = |channel: &Box<str>| told.is_none_or(|told| !told.contains(channel));
+            if self.channels_of_alarm(alarm).iter().any(is_new) {
+                self.tell_alarm(alarm, None, now);
+            }
+        }
     }
 
     fn look_for_stale(&mut self, now: Moment) {
@@ -185,24 +213,35 @@ impl Engine {
         let settled_at = now.wall.plus(self.alarms.settled_at - now.uptime);
         let mut next: Option<Timestamp> = None;
         let mut stale = Vec::new();
+        let mut over = Vec::new();
         for tracked in self.policies.values() {
+            let is_raised = self.alarms.has(Event::Stale, &tracked.uid);
             let rule = tracked.entry.as_ref().and_then(|entry| entry.policy.creation.as_ref());
-            let Some(rule) = rule else { continue };
-            if self.alarms.has(Event::Stale, &tracked.uid) {
+            let Some(rule) = rule else {
+                over.extend(is_raised.then(|| tracked.uid.clone()));
                 continue;
-            }
+            };
             let good_at = tracked.last_good.as_ref().and_then(|run| run.ended_at);
             let stale_at = good_at.unwrap_or(tracked.adopted_at).plus(rule.stale_after.millis());
+            if is_raised {
+                // The rule says something else by now.
+                over.extend((stale_at > now.wall).then(|| tracked.uid.clone()));
+                continue;
+            }
             let look_at = stale_at.max(settled_at);
             if look_at <= now.wall {
-                stale.push((tracked.clone(), stale_at));
+                stale.push(tracked.clone());
             } else if look_at < Timestamp::from_millis(i64::MAX) {
                 next = Some(next.map_or(look_at, |next| next.min(look_at)));
             }
         }
         self.alarms.stale_look_at = next;
-        for (tracked, stale_at) in stale {
-            let Some(alarm) = self.raise(Event::Stale, &tracked.uid, stale_at) else { continue };
+        for uid in over {
+            self.clear(Event::Stale, &uid);
+            self.alarms.stale_look_at = Some(now.wall);
+        }
+        for tracked in stale {
+            let Some(alarm) = self.raise(Event::Stale, &tracked.uid, now.wall) else { continue };
             tracing::error!(policy = %tracked.name, "no good snapshot for too long");
             self.tell_alarm_of_policy(&tracked, &alarm, None, now);
         }
@@ -222,15 +261,14 @@ impl Engine {
         for alarm in raised {
             for channel in self.channels_of_alarm(&alarm) {
                 let Some(every) = repeats(&channel) else { continue };
-                let (number, next_at) = alarm.repetition(&every, now.wall);
+                let (due_at, next_at) = alarm.repetition(&every, now.wall);
                 next = Some(next.map_or(next_at, |next| next.min(next_at)));
                 let key = (alarm.event, alarm.subject.clone());
                 let Some(raised) = self.alarms.raised.get_mut(&key) else { continue };
-                let Some(number) = number.filter(|number| raised.repeated.get(&channel) != Some(number)) else {
-                    continue;
-                };
-                raised.repeated.insert(channel.clone(), number);
-                self.tell_alarm(&alarm, Some((channel, number)), now);
+                let Some(due_at) = due_at.map(Timestamp::millis) else { continue };
+                if raised.repeated.insert(channel.clone(), due_at) != Some(due_at) {
+                    self.tell_alarm(&alarm, Some((channel, due_at)), now);
+                }
             }
         }
         self.alarms.repeat_look_at = next;
@@ -292,7 +330,8 @@ impl Engine {
             }
             _ => {
                 let ms = entry.policy.creation.as_ref().map_or(0, |rule| rule.stale_after.millis());
-                let ago_ms = now.wall.since(alarm.since).saturating_add(ms);
+                let good_at = tracked.last_good.as_ref().and_then(|run| run.ended_at);
+                let ago_ms = now.wall.since(good_at.unwrap_or(tracked.adopted_at)).max(0);
                 let said = format!("no good snapshot for {}", words(ago_ms - ago_ms % 60_000));
                 let what = format!("there should be one within {}", words(ms));
                 let mut telling = Telling::of(Event::Stale, &tracked.name, &said, what);
@@ -323,8 +362,12 @@ impl Engine {
         let (channels, key) = match again {
             // The first time every channel is told, and the key says nothing of repetitions.
             None => (self.channels_of_alarm(alarm), alarm.key()),
-            Some((channel, number)) => (vec![channel], format!("{}-{number}", alarm.key())),
+            // By when it is due, not by its number: that is another where the channel's file says another span.
+            Some((channel, due_at)) => (vec![channel], format!("{}-{due_at}", alarm.key())),
         };
+        if let Some(raised) = self.alarms.raised.get_mut(&(alarm.event, alarm.subject.clone())) {
+            raised.told.extend(channels.iter().cloned());
+        }
         let about = About { key, policy: tracked.map(of), run_id: None, goes_on: false };
         self.owe(&channels, &about, &telling, now);
     }

@@ -307,7 +307,7 @@ impl Engine {
             Some(no_room) => Some(no_room.look_at - now.uptime),
         };
         let wake = self.wakes.first().map(|(uptime, _, _)| uptime - now.uptime);
-        let notice = self.outbox.idle_ms(now).filter(|_| !self.stopping);
+        let notice = self.outbox.idle_ms(&self.roster, now).filter(|_| !self.stopping);
         let alarm = self.alarms.idle_ms(now);
         let trim = self.trim_before.map(|_| 0);
         let tidy = self.tidying.due_at().map(|uptime| uptime - now.uptime);

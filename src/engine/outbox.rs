@@ -16,7 +16,7 @@ use crate::lifecycle::notice::{Event, Telling};
 use crate::lifecycle::retry;
 use crate::lifecycle::time::{Moment, format_millis};
 use crate::notify::{Again, Trouble};
-use crate::roster::Channel;
+use crate::roster::{Channel, Roster};
 
 /// So many notices are on their way to one channel at once. Servers that take mail bear a handful.
 const PLACES: usize = 4;
@@ -26,6 +26,8 @@ const TRIES_MIN: u32 = 3;
 const TRY_MS: i64 = 120_000;
 /// What waits for a person to change something is tried again this rarely, in case nobody tells us.
 const CHANGED_MS: i64 = 3_600_000;
+/// How long a channel rests after the first such refusal; then twice as long each time.
+const CHANGED_FIRST_MS: i64 = 30_000;
 /// Nobody may ask for more patience than this.
 const AFTER_MAX_MS: i64 = 86_400_000;
 /// With so many waiting for a channel, equal ones become one.
@@ -62,6 +64,8 @@ struct Lane {
     owed: u64,
     /// Failures in a row.
     failures: u32,
+    /// At what uptime the first of them was.
+    failing_since: Option<i64>,
     /// At what uptime it may be tried again.
     rested_at: i64,
 }
@@ -70,6 +74,7 @@ struct Lane {
 #[derive(Debug)]
 struct Flight {
     channel: Box<str>,
+    event: Event,
     /// Which try it is.
     attempt: u32,
     /// At what uptime nobody waits for its sender any more.
@@ -112,16 +117,20 @@ impl Outbox {
         lane.waiting.pending + lane.owed > CROWD
     }
 
-    fn places(&self, channel: &str) -> usize {
-        PLACES.saturating_sub(self.flights.values().filter(|flight| *flight.channel == *channel).count())
+    /// Returns how many more may be on their way to a channel. After a failure one finds out whether it is back, and
+    /// who shows the last it heard hears one after the other.
+    fn places(&self, channel: &str, roster: &Roster) -> usize {
+        let is_failing = self.lanes.get(channel).is_some_and(|lane| lane.failures > 0);
+        let places = if is_failing || waits_for_signs(roster, channel) { 1 } else { PLACES };
+        places.saturating_sub(self.flights.values().filter(|flight| *flight.channel == *channel).count())
     }
 
     /// Returns how long nothing is to be sent, in milliseconds.
-    pub fn idle_ms(&self, now: Moment) -> Option<i64> {
+    pub fn idle_ms(&self, roster: &Roster, now: Moment) -> Option<i64> {
         let beats = self.beats.values().map(|beat| beat.due_at - now.uptime);
         let lanes = self.lanes.iter().filter_map(|(channel, lane)| {
             let due_ms = lane.waiting.due_at?.since(now.wall);
-            if self.places(channel) == 0 {
+            if self.places(channel, roster) == 0 {
                 let over = self.flights.values().filter(|flight| flight.channel == *channel);
                 return over.map(|flight| flight.over_at - now.uptime).min();
             }
@@ -147,14 +156,9 @@ impl Engine {
         };
         let due: Vec<Box<str>> = self.outbox.lanes.iter().filter(is_due).map(|(channel, _)| channel.clone()).collect();
         for channel in due {
-            // After a failure one is enough to see whether the channel is back.
-            let failed = self.outbox.lanes.get(&channel).is_some_and(|lane| lane.failures > 0);
-            let places = self.outbox.places(&channel).min(if failed { 1 } else { PLACES });
-            let pending = self.journal.notices_pending(&channel, u32::try_from(places).unwrap_or(0))?;
-            for record in pending {
-                if record.due_at.is_some_and(|due| due <= now.wall) {
-                    self.send(record, now);
-                }
+            let places = self.outbox.places(&channel, &self.roster);
+            for record in self.journal.notices_due(&channel, now.wall, u32::try_from(places).unwrap_or(0))? {
+                self.send(record, now);
             }
         }
         Ok(())
@@ -167,8 +171,16 @@ impl Engine {
             || Rules::default().give_up_after.millis(),
             |channel| channel.settings.rules.give_up_after.millis(),
         );
-        // A notice that grew old while nobody was there has not been refused yet.
-        let result = if now.wall.since(record.latest_at) > give_up_ms && record.attempts >= TRIES_MIN {
+        // A notice that grew old while nobody was there has not been refused yet. Where the channel took nothing at
+        // all for so long, those that had no try of their own need not have three.
+        let tried_ms = record.tried_at.map_or(0, |at| now.wall.since(at));
+        let lane_ms =
+            self.outbox.lanes.get(&channel).and_then(|lane| lane.failing_since).map_or(0, |at| now.uptime - at);
+        let is_refused = tried_ms > give_up_ms && record.attempts >= TRIES_MIN;
+        let is_hopeless = lane_ms > give_up_ms && now.wall.since(record.latest_at) > give_up_ms;
+        // By a clock that is ahead everything is old.
+        let is_over = self.clock.trust.doubt.is_none() && (is_refused || is_hopeless);
+        let result = if is_over {
             let mut trouble = format!("given up after {} tries", record.attempts);
             if let Some(last) = &record.trouble {
                 trouble.push_str(&format!(": {last}"));
@@ -178,7 +190,7 @@ impl Engine {
             Delivered::Undeliverable { trouble }
         } else {
             let attempt = record.attempts.saturating_add(1);
-            let flight = Flight { channel, attempt, over_at: now.uptime + TRY_MS };
+            let flight = Flight { channel, event: record.notice.event, attempt, over_at: now.uptime + TRY_MS };
             self.outbox.flights.insert(key.clone(), flight);
             let installation = self.installation.clone();
             let errand = Errand { record, channel: known, installation, attempt, sent_at: now.wall };
@@ -192,29 +204,44 @@ impl Engine {
     pub(super) fn delivered(&mut self, key: Box<str>, result: Result<String, Trouble>, now: Moment) {
         let flight = self.outbox.flights.remove(&key);
         let attempt = flight.as_ref().map_or(1, |flight| flight.attempt);
+        let rules = flight.as_ref().and_then(|flight| self.roster.channels.get(&*flight.channel));
+        let quiet = rules.and_then(|channel| channel.settings.rules.quiet.clone());
+        let event = flight.as_ref().map(|flight| flight.event);
         let lane = flight.and_then(|flight| self.outbox.lanes.get_mut(&flight.channel));
         let result = match result {
             Ok(answer) => {
                 if let Some(lane) = lane {
-                    (lane.failures, lane.rested_at) = (0, now.uptime);
+                    (lane.failures, lane.failing_since) = (0, None);
                 }
                 Delivered::Done { answer }
             }
-            Err(Trouble { why, again }) => {
+            Err(Trouble { why, again, partly }) => {
                 let after_ms = match again {
                     Again::Later => None,
                     Again::After(after) => i64::try_from(after.as_millis()).ok().map(|ms| ms.min(AFTER_MAX_MS)),
                     Again::Changed => Some(CHANGED_MS),
                 };
                 let wait_ms = retry::delay_ms(&key, attempt, after_ms);
-                if let Some(lane) = lane {
-                    lane.failures = lane.failures.saturating_add(1);
-                    // What a person has to change may be this one notice; the others are tried soon.
-                    let asked = after_ms.filter(|_| matches!(again, Again::After(_)));
-                    lane.rested_at = now.uptime + retry::delay_ms(&key, lane.failures, asked).min(wait_ms);
+                match lane {
+                    // The channel is there: only this one waits.
+                    Some(lane) if partly => (lane.failures, lane.failing_since) = (0, None),
+                    Some(lane) => {
+                        lane.failures = lane.failures.saturating_add(1);
+                        lane.failing_since.get_or_insert(now.uptime);
+                        let rest_ms = match again {
+                            Again::Later => retry::delay_ms(&key, lane.failures, None),
+                            Again::After(_) => wait_ms,
+                            // Each try may be a wrong password; but it may be this one notice alone.
+                            Again::Changed => (CHANGED_FIRST_MS << (lane.failures - 1).min(10)).min(CHANGED_MS),
+                        };
+                        lane.rested_at = lane.rested_at.max(now.uptime + rest_ms);
+                    }
+                    None => {}
                 }
                 tracing::warn!(%key, attempt, why, "notice was not taken");
-                Delivered::Again { at: now.wall.plus(wait_ms), trouble: why }
+                let at = now.wall.plus(wait_ms);
+                let at = event.zip(quiet).and_then(|(event, quiet)| quiet.end(event, at)).unwrap_or(at);
+                Delivered::Again { at, trouble: why }
             }
         };
         self.changes.push(Change::Delivery(Delivery { key, at: now.wall, result }));
@@ -226,22 +253,20 @@ impl Engine {
             let Telling { event, subject, facts, is_news: _ } = telling;
             let rules = self.roster.channels.get(&**channel).map(|channel| channel.settings.rules.clone());
             let uid = about.policy.as_ref().map(|policy| policy.uid.clone());
-            let told_at = |journal: &mut crate::journal::Journal| match journal.told_at(channel, *event, uid.as_deref())
-            {
-                Ok(told_at) => told_at,
-                Err(trouble) => {
-                    // The commit that ends this turn meets the same journal and ends the process.
-                    tracing::error!(%trouble, "failed to look up what a channel was told");
-                    None
-                }
-            };
+            // Who waits for signs of life has to hear each of them, and in time.
+            let is_sign = waits_for_signs(&self.roster, channel);
+            let rules = rules.filter(|_| !is_sign);
             let repeat_after = rules.as_ref().and_then(|rules| rules.repeat_after.clone()).filter(|_| about.goes_on);
-            let repeat_at = repeat_after.and_then(|span| Some(told_at(&mut self.journal)?.plus(span.millis())));
+            let repeat_at = repeat_after.and_then(|span| {
+                let told_at = self.journal.told_at(channel, *event, uid.as_deref(), subject, now.wall);
+                // After an error the commit that ends this turn meets the same journal and ends the process.
+                Some(told_at.ok().flatten()?.plus(span.millis()))
+            });
             let due_at = repeat_at.map_or(now.wall, |at| at.max(now.wall));
             let quiet_until =
                 rules.as_ref().and_then(|rules| rules.quiet.as_ref()).and_then(|quiet| quiet.end(*event, due_at));
             let due_at = quiet_until.unwrap_or(due_at);
-            let is_crowded = self.outbox.is_crowded(channel);
+            let is_crowded = self.outbox.is_crowded(channel) && !is_sign;
             self.changes.push(Change::Owe(Box::new(Owed {
                 notice: Notice {
                     key: format!("{}/{}/{channel}", about.key, event.word()).into(),
@@ -267,7 +292,7 @@ impl Engine {
         }
         let mut others = self.default_channels(Event::Undeliverable);
         others.retain(|channel| *channel != notice.channel);
-        let key = format!("notice-{number}-{}", record.attempts);
+        let key = format!("notice-{number}-{}", now.wall.millis());
         let about = About { key, policy: None, run_id: None, goes_on: false };
         let mut telling = Telling::of_daemon(
             Event::Undeliverable,
@@ -290,7 +315,7 @@ impl Engine {
     pub(super) fn hurry(&mut self, channels: impl IntoIterator<Item = Box<str>>, now: Moment) {
         for channel in channels {
             if let Some(lane) = self.outbox.lanes.get_mut(&channel) {
-                (lane.failures, lane.rested_at) = (0, now.uptime);
+                (lane.failures, lane.failing_since, lane.rested_at) = (0, None, now.uptime);
             }
             self.changes.push(Change::Hurry { channel, at: now.wall });
         }
@@ -328,7 +353,7 @@ impl Engine {
             return refused("it is on its way at this moment");
         }
         if let Some(lane) = self.outbox.lanes.get_mut(&record.notice.channel) {
-            (lane.failures, lane.rested_at) = (0, now.uptime);
+            (lane.failures, lane.failing_since, lane.rested_at) = (0, None, now.uptime);
         }
         self.changes.push(Change::Resend { number, at: now.wall });
         let detail = format!("notice {number} is sent again to {}", record.notice.channel);
@@ -337,6 +362,11 @@ impl Engine {
         self.audit(Audit { before, after, ..audit });
         Ok(Ok(Done::Acknowledged))
     }
+}
+
+/// Whether a channel has to hear each sign of life, also what is no news.
+pub(super) fn waits_for_signs(roster: &Roster, channel: &str) -> bool {
+    roster.channels.get(channel).is_some_and(|channel| matches!(channel.settings.kind, Kind::Ping(_)))
 }
 
 /// Returns a span in words.

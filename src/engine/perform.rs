@@ -126,7 +126,7 @@ pub async fn tell(channel: &Channel, message: &Message, conversation: &mut Conve
         told.unwrap_or_else(|_| Err(Trouble::later(format!("not delivered within {} s", DELIVERY_MAX.as_secs()))));
     match told {
         Ok(answer) => Ok(conversation.blanked(&answer)),
-        Err(Trouble { why, again }) => Err(Trouble { why: conversation.blanked(&why), again }),
+        Err(Trouble { why, again, partly }) => Err(Trouble { why: conversation.blanked(&why), again, partly }),
     }
 }
 
@@ -169,7 +169,7 @@ pub async fn try_channel(trial: &Trial) -> Tried {
     let told = tell(channel, &message, &mut conversation).await;
     let (result, again) = match told {
         Ok(answer) => (Ok(answer), None),
-        Err(Trouble { why, again }) => (Err(why), Some(again_in_words(again))),
+        Err(Trouble { why, again, .. }) => (Err(why), Some(again_in_words(again))),
     };
     Tried { result, again, conversation: conversation.lines().to_vec() }
 }

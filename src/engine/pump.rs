@@ -249,10 +249,14 @@ impl Engine {
     ) {
         let skip = Skip { policy_uid: tracked.uid.clone(), kind: W::KIND, reason, count, first, last, at: now.wall };
         let of_this = |seen: &&mut Skip| seen.kind == W::KIND && seen.reason == reason;
-        let mut before = 0;
+        // Whichever of both a trigger met, a run was in its way.
+        let alike = |seen: &&Skip| {
+            let met = |reason| matches!(reason, SkipReason::Overlap | SkipReason::Watched);
+            seen.kind == W::KIND && (seen.reason == reason || met(seen.reason) && met(reason))
+        };
+        let before = tracked.skips.iter().filter(alike).map(|seen| seen.count).sum();
         match tracked.skips.iter_mut().find(of_this) {
             Some(seen) => {
-                before = seen.count;
                 seen.count += count;
                 seen.last = last;
                 seen.at = now.wall;

@@ -69,7 +69,7 @@ impl Engine {
             self.pump_policy(index, now);
         }
         self.look_at_problems(now);
-        self.look_for_stale_soon(now);
+        self.look_at_alarms_anew(now);
     }
 
     /// `text` is the policy's where this roster brought it.
@@ -170,6 +170,9 @@ impl Engine {
                 engine.version(tracked, was_enabled, now.wall);
             }
             engine.lock_age(&tracked.uid, &tracked.name, entry.policy.deletion.as_deref(), now);
+            if entry.policy.deletion.is_none() {
+                engine.clear_held(&tracked.uid);
+            }
         });
         true
     }

@@ -23,7 +23,7 @@ impl Engine {
         tracing::warn!(was = %was, now = %now.wall, "the clock went back; schedules count from now");
         self.view.set_clock_moved_back(was, now.wall);
         self.hurry_all(now);
-        self.look_for_stale_soon(now);
+        self.look_at_alarms_anew(now);
         let all: Vec<u32> = self.policies.keys().copied().collect();
         for index in all {
             self.with(index, |engine, tracked| {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Engine;
-use super::outbox::About;
+use super::outbox::{About, waits_for_signs};
 use super::tracked::{Tracked, Work};
 use crate::journal::change::{Change, OfPolicy, Skip, SkipReason};
 use crate::lifecycle::channel;
@@ -51,7 +51,7 @@ impl Engine {
             self.note_alarms_of_settled::<W>(tracked, ending, now);
             return;
         }
-        let before = match self.journal.last_outcome(&tracked.uid, W::KIND) {
+        let before = match self.journal.last_outcome(&tracked.uid, W::KIND, now.wall) {
             Ok(outcome) => outcome,
             Err(trouble) => {
                 // The commit that ends this turn meets the same journal and ends the process.
@@ -76,20 +76,16 @@ impl Engine {
             };
             let mut channels = self.channels_of(&entry, telling.event, Some(W::KIND));
             if !telling.is_news {
-                channels.retain(|channel| self.waits_for_signs(channel));
+                channels.retain(|channel| waits_for_signs(&self.roster, channel));
             }
             let about = About { key, policy: Some(of(tracked)), run_id: Some(run_id.into()), goes_on };
+            // Before the later one is owed: what a check has not heard by then says nothing any more.
+            for channel in channels.iter().filter(|channel| waits_for_signs(&self.roster, channel)) {
+                let (channel, policy_uid) = (channel.clone(), tracked.uid.clone());
+                self.changes.push(Change::Supersede { channel, policy_uid, at: now.wall });
+            }
             self.owe(&channels, &about, &telling, now);
         }
-        if !self.channels_of(&entry, Event::Start, Some(W::KIND)).is_empty() {
-            self.changes.push(Change::Supersede { run_id: run_id.into(), at: now.wall });
-        }
-    }
-
-    /// Whether a channel has to hear also what is no news.
-    fn waits_for_signs(&self, channel: &str) -> bool {
-        let channel = self.roster.channels.get(channel);
-        channel.is_some_and(|channel| matches!(channel.settings.kind, channel::Kind::Ping(_)))
     }
 
     /// Tells how a run ended whose policy is gone and cannot be built again: nobody knows whom it named.
@@ -186,7 +182,7 @@ impl Engine {
 /// Whether a check that waits for signs of life of a workflow hears of this.
 fn pings(ping: &channel::ping::Ping, event: Event, kind: Kind) -> bool {
     let is_sign = match event {
-        Event::Start | Event::Failure | Event::TimeLimitExceeded => true,
+        Event::Start | Event::Failure | Event::TimeLimitExceeded | Event::Stale | Event::Held => true,
         Event::Creation => kind == Kind::Creation,
         Event::Deletion => kind == Kind::Deletion,
         _ => false,

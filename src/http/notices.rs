@@ -69,7 +69,7 @@ pub async fn resend(
 }
 
 fn notice(record: NoticeRecord) -> NoticeBody {
-    let NoticeRecord { number, notice, count, latest_at, state, attempts, due_at, settled_at, trouble, answer } =
+    let NoticeRecord { number, notice, count, latest_at, state, attempts, due_at, settled_at, trouble, answer, .. } =
         record;
     let facts = notice.facts;
     NoticeBody {

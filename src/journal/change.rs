@@ -142,10 +142,12 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
-    /// What was to say that a run begins says nothing any more: the run is over.
+    /// What a channel has not heard of a policy says nothing any more: there is something later to say.
     Supersede {
-        /// Which run.
-        run_id: Box<str>,
+        /// Which channel.
+        channel: Box<str>,
+        /// Which policy.
+        policy_uid: Arc<str>,
         /// When.
         at: Timestamp,
     },

@@ -147,9 +147,14 @@ impl Journal {
         self.whole(|connection| sqlite::apply(connection, changes))
     }
 
-    /// Returns what waits for one channel, what is due first before the rest; `limit` at most.
-    pub fn notices_pending(&mut self, channel: &str, limit: u32) -> Result<Vec<NoticeRecord>, JournalError> {
-        notices::pending(&self.connection, channel, limit)
+    /// Returns what is due for one channel at `now`, in the order in which it happened; `limit` at most.
+    pub fn notices_due(
+        &mut self,
+        channel: &str,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<NoticeRecord>, JournalError> {
+        notices::due(&self.connection, channel, now, limit)
     }
 
     /// Returns one notice.
@@ -157,19 +162,27 @@ impl Journal {
         notices::numbered(&self.connection, number)
     }
 
-    /// Returns when a channel was told last of the same, or was last to be; what gathers does not count.
+    /// Returns when a channel was told last of the same, or was last to be, at `now` at the latest; what gathers does
+    /// not count.
     pub fn told_at(
         &mut self,
         channel: &str,
         event: Event,
         policy_uid: Option<&str>,
+        subject: &str,
+        now: Timestamp,
     ) -> Result<Option<Timestamp>, JournalError> {
-        notices::told_at(&self.connection, channel, event, policy_uid)
+        notices::told_at(&self.connection, channel, event, policy_uid, subject, now)
     }
 
-    /// Returns how the latest settled run of a workflow ended that either did what it was for, or did not.
-    pub fn last_outcome(&mut self, policy_uid: &str, kind: Kind) -> Result<Option<Outcome>, JournalError> {
-        notices::last_outcome(&self.connection, policy_uid, kind)
+    /// Returns how the latest settled run of a workflow ended, up to `now`, that either did what it was for, or did not.
+    pub fn last_outcome(
+        &mut self,
+        policy_uid: &str,
+        kind: Kind,
+        now: Timestamp,
+    ) -> Result<Option<Outcome>, JournalError> {
+        notices::last_outcome(&self.connection, policy_uid, kind, now)
     }
 
     /// Returns one plan.

@@ -20,7 +20,7 @@ use crate::lifecycle::workflow::{Kind, Outcome};
 
 /// Columns of a notice, in the order in which [`record`] reads them.
 pub(super) const COLUMNS: &str = "number, key, policy_uid, policy, run_id, event, channel, subject, facts, at, \
-    count, latest_at, state, attempts, due_at, settled_at, trouble, answer";
+    count, latest_at, state, attempts, due_at, settled_at, trouble, answer, tried_at";
 
 /// What a notice says, as it is stored. A field may be added with a default; none may change its meaning.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -95,7 +95,7 @@ fn join(connection: &Connection, notice: &Notice, facts: &str) -> Result<bool, J
             subject = ?7, facts = ?8
         where number = (select number from notices
             where channel = ?1 and event = ?2 and policy_uid is ?3
-                and state = 'pending' and gathers = 1 and attempts = 0
+                and subject = ?7 and state = 'pending' and gathers = 1 and attempts = 0 and resent = 0
             order by number desc limit 1)";
     let Notice { policy, run_id, event, channel, subject, at, .. } = notice;
     let rows = connection.prepare_cached(sql)?.execute(params![
@@ -125,10 +125,19 @@ pub(super) fn deliver(connection: &Connection, delivery: &Delivery) -> Result<()
     // While a try is under way the trouble of the one before it is still the latest.
     let sql = "update notices
         set state = ?2, attempts = attempts + ?3, due_at = ?4, settled_at = ?5,
-            trouble = case when ?2 = 'delivered' then null else coalesce(?6, trouble) end, answer = ?7
+            trouble = case when ?2 = 'delivered' then null else coalesce(?6, trouble) end, answer = ?7,
+            tried_at = case when ?3 > 0 then coalesce(tried_at, ?8) else tried_at end
         where key = ?1 and state in ('pending', 'undeliverable')";
-    let rows =
-        connection.prepare_cached(sql)?.execute(params![key, state, attempts, due_at, settled_at, trouble, answer])?;
+    let rows = connection.prepare_cached(sql)?.execute(params![
+        key,
+        state,
+        attempts,
+        due_at,
+        settled_at,
+        trouble,
+        answer,
+        at.millis()
+    ])?;
     if rows == 1 {
         return Ok(());
     }
@@ -138,7 +147,8 @@ pub(super) fn deliver(connection: &Connection, delivery: &Delivery) -> Result<()
 
 /// Lets a notice be tried again from the beginning, because a person asked for it. Its key stays.
 pub(super) fn resend(connection: &Connection, number: u64, at: Timestamp) -> Result<(), JournalError> {
-    let sql = "update notices set state = 'pending', attempts = 0, due_at = ?2, settled_at = null, answer = null
+    let sql = "update notices set state = 'pending', attempts = 0, tried_at = null, resent = 1, due_at = ?2, settled_at = null,
+            answer = null
         where number = ?1";
     connection.prepare_cached(sql)?.execute(params![number.cast_signed(), at.millis()])?;
     Ok(())
@@ -146,17 +156,25 @@ pub(super) fn resend(connection: &Connection, number: u64, at: Timestamp) -> Res
 
 /// Lets what a channel has refused be tried again at once, and what was written by a clock that was ahead.
 pub(super) fn hurry(connection: &Connection, channel: &str, at: Timestamp) -> Result<(), JournalError> {
-    let sql = "update notices set due_at = min(due_at, ?2)
-        where channel = ?1 and state = 'pending' and (attempts > 0 or at > ?2)";
+    // What has no trouble yet is on its way at this moment.
+    let sql = "update notices set due_at = min(due_at, ?2), at = min(at, ?2), latest_at = min(latest_at, ?2),
+            tried_at = min(tried_at, ?2)
+        where channel = ?1 and state = 'pending' and (trouble is not null or at > ?2)";
     connection.prepare_cached(sql)?.execute(params![channel, at.millis()])?;
     Ok(())
 }
 
-/// Settles what was to say that a run begins, where it was not said by the time the run is over.
-pub(super) fn supersede(connection: &Connection, run_id: &str, at: Timestamp) -> Result<(), JournalError> {
-    let sql = "update notices set state = 'superseded', due_at = null, settled_at = ?2
-        where run_id = ?1 and event = 'start' and state = 'pending'";
-    connection.prepare_cached(sql)?.execute(params![run_id, at.millis()])?;
+/// Settles signs of life of a policy that nobody has heard by the time a later one is owed: a check shows the last it
+/// heard, and that has to be the latest.
+pub(super) fn supersede(
+    connection: &Connection,
+    channel: &str,
+    policy_uid: &str,
+    at: Timestamp,
+) -> Result<(), JournalError> {
+    let sql = "update notices set state = 'superseded', due_at = null, settled_at = ?3
+        where channel = ?1 and policy_uid = ?2 and state = 'pending'";
+    connection.prepare_cached(sql)?.execute(params![channel, policy_uid, at.millis()])?;
     Ok(())
 }
 
@@ -183,12 +201,18 @@ pub(super) fn alarms(connection: &Connection) -> Result<Vec<Alarm>, JournalError
     })
 }
 
-/// Returns what waits for one channel, what is due first before the rest; `limit` at most.
-pub(super) fn pending(connection: &Connection, channel: &str, limit: u32) -> Result<Vec<NoticeRecord>, JournalError> {
+/// Returns what is due for one channel, in the order in which it happened; `limit` at most.
+pub(super) fn due(
+    connection: &Connection,
+    channel: &str,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<NoticeRecord>, JournalError> {
     let sql = format!(
-        "select {COLUMNS} from notices where channel = ?1 and state = 'pending' order by due_at, number limit ?2"
+        "select {COLUMNS} from notices where channel = ?1 and state = 'pending' and due_at <= ?2
+            order by number limit ?3"
     );
-    all(connection, &sql, params![channel, limit], record)
+    all(connection, &sql, params![channel, now.millis(), limit], record)
 }
 
 /// Returns what every channel is owed, by name; those that were told everything are not among them.
@@ -207,22 +231,25 @@ pub(super) fn waiting(connection: &Connection) -> Result<BTreeMap<Box<str>, Wait
     Ok(waiting)
 }
 
-/// Returns when a channel was told last of the same, or was last to be; what gathers does not count.
+/// Returns when a channel was told last of the same, or was last to be, at `now` at the latest; what gathers does not
+/// count.
 pub(super) fn told_at(
     connection: &Connection,
     channel: &str,
     event: Event,
     policy_uid: Option<&str>,
+    subject: &str,
+    now: Timestamp,
 ) -> Result<Option<Timestamp>, JournalError> {
     let sql = "select coalesce(settled_at, latest_at) from notices
-        where channel = ?1 and event = ?2 and policy_uid is ?3
+        where channel = ?1 and event = ?2 and policy_uid is ?3 and subject = ?4
             and not (state = 'pending' and gathers = 1 and attempts = 0)
         order by number desc limit 1";
     let found: Option<i64> = connection
         .prepare_cached(sql)?
-        .query_row(params![channel, event.word(), policy_uid], |row| row.get(0))
+        .query_row(params![channel, event.word(), policy_uid, subject], |row| row.get(0))
         .optional()?;
-    Ok(found.map(Timestamp::from_millis))
+    Ok(found.map(|at| Timestamp::from_millis(at).min(now)))
 }
 
 /// Returns how the latest run of a workflow settled that either did what it was for, or did not.
@@ -230,12 +257,15 @@ pub(super) fn last_outcome(
     connection: &Connection,
     policy_uid: &str,
     kind: Kind,
+    now: Timestamp,
 ) -> Result<Option<Outcome>, JournalError> {
     let sql = "select outcome from runs
-        where policy_uid = ?1 and kind = ?2 and outcome in ('succeeded', 'failed', 'time_limit_exceeded')
+        where policy_uid = ?1 and kind = ?2 and trigger_at <= ?3 and outcome in ('succeeded', 'failed', 'time_limit_exceeded')
         order by trigger_at desc limit 1";
-    let found: Option<String> =
-        connection.prepare_cached(sql)?.query_row(params![policy_uid, kind.word()], |row| row.get(0)).optional()?;
+    let found: Option<String> = connection
+        .prepare_cached(sql)?
+        .query_row(params![policy_uid, kind.word(), now.millis()], |row| row.get(0))
+        .optional()?;
     found.as_deref().map(read_outcome).transpose()
 }
 
@@ -287,5 +317,6 @@ pub(super) fn record(row: &Row<'_>) -> Result<NoticeRecord, JournalError> {
         settled_at: instant(row, 15)?,
         trouble: row.get(16)?,
         answer: row.get(17)?,
+        tried_at: instant(row, 18)?,
     })
 }

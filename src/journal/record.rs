@@ -24,6 +24,8 @@ pub struct NoticeRecord {
     pub attempts: u32,
     /// When it is due, while it is pending.
     pub due_at: Option<Timestamp>,
+    /// When it was tried first, since a person sent it anew where one did.
+    pub tried_at: Option<Timestamp>,
     /// When it was delivered, given up or superseded.
     pub settled_at: Option<Timestamp>,
     /// What was said last, unless it was delivered.

@@ -165,7 +165,7 @@ fn apply_one<'a>(
         Change::Delivery(delivery) => notices::deliver(connection, delivery),
         Change::Resend { number, at } => notices::resend(connection, *number, *at),
         Change::Hurry { channel, at } => notices::hurry(connection, channel, *at),
-        Change::Supersede { run_id, at } => notices::supersede(connection, run_id, *at),
+        Change::Supersede { channel, policy_uid, at } => notices::supersede(connection, channel, policy_uid, *at),
         Change::Raise(alarm) => notices::raise(connection, alarm),
         Change::Clear { event, subject } => notices::clear(connection, *event, subject),
         Change::Document { kind, name, origin, text, at } => {

@@ -244,11 +244,12 @@ impl Alarm {
         format!("{}-{}-{}", self.subject, self.event.word(), self.since.millis())
     }
 
-    /// Returns which repetition is due at `now`, where any is, and when the next one will be.
-    pub fn repetition(&self, every: &Span, now: Timestamp) -> (Option<i64>, Timestamp) {
+    /// Returns when the latest repetition was due by `now`, where any was, and when the next one will be.
+    pub fn repetition(&self, every: &Span, now: Timestamp) -> (Option<Timestamp>, Timestamp) {
         let every_ms = every.millis().max(1);
         let number = now.since(self.since).max(0) / every_ms;
-        ((number > 0).then_some(number), self.since.plus((number + 1).saturating_mul(every_ms)))
+        let at = |number: i64| self.since.plus(number.saturating_mul(every_ms));
+        ((number > 0).then(|| at(number)), at(number + 1))
     }
 }
 
@@ -301,8 +302,9 @@ mod tests {
         let at = |now| alarm.repetition(&every, Timestamp::from_millis(now));
         assert_eq!(at(1_000), (None, Timestamp::from_millis(1_100)));
         assert_eq!(at(1_099), (None, Timestamp::from_millis(1_100)));
-        assert_eq!(at(1_100), (Some(1), Timestamp::from_millis(1_200)));
-        assert_eq!(at(1_350), (Some(3), Timestamp::from_millis(1_400)));
+        let due = |millis| Some(Timestamp::from_millis(millis));
+        assert_eq!(at(1_100), (due(1_100), Timestamp::from_millis(1_200)));
+        assert_eq!(at(1_350), (due(1_300), Timestamp::from_millis(1_400)));
         assert_eq!(at(0), (None, Timestamp::from_millis(1_100)));
     }
 

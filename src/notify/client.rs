@@ -232,7 +232,7 @@ fn verdict(host: &str, status: StatusCode, head: &HeaderMap, sent_at: Timestamp)
         (_, 408 | 425 | 429 | 500..) => Again::Later,
         _ => Again::Changed,
     };
-    Err(Trouble { why, again })
+    Err(Trouble { why, again, partly: false })
 }
 
 /// Returns how long a server wants to be left alone (RFC 9110, 10.2.3): seconds, or until a date.

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use lettre::Address;
 
-use super::{Channel, Conversation, Delivery, Message, Trouble};
+use super::{Again, Channel, Conversation, Delivery, Message, Trouble};
 use crate::lifecycle::channel::mail::Mail;
 use dialogue::{Dialogue, Post, Taken};
 
@@ -64,7 +64,10 @@ impl Sender {
         let told = tokio::time::timeout(limit, dialogue.hold(&post)).await;
         let told = told.unwrap_or_else(|_| Err(dialogue.out_of_time()));
         dialogue.end().await;
-        let Taken { answer, refused } = told?;
+        // Those that are left were refused before: that says nothing of the others, nor of the server.
+        let of_these =
+            |trouble: Trouble| Trouble { partly: !done.is_empty() && trouble.again == Again::Changed, ..trouble };
+        let Taken { answer, refused } = told.map_err(of_these)?;
         if refused.is_empty() {
             self.partly().retain(|partly| partly.key != message.key);
             return Ok(answer);
@@ -72,8 +75,8 @@ impl Sender {
         let is_refused = |to: &Address| refused.iter().any(|(other, _)| other == to);
         let taken_for = post.to.iter().filter(|to| !is_refused(to)).cloned().chain(done).collect();
         self.remember(Partly { key: message.key.clone(), count: message.count, taken_for });
-        let Trouble { why, again } = dialogue::all_of(refused);
-        Err(Trouble { why: format!("{why}; the others have it: {answer}"), again })
+        let Trouble { why, again, .. } = dialogue::all_of(refused);
+        Err(Trouble { why: format!("{why}; the others have it: {answer}"), again, partly: true })
     }
 
     fn taken_for(&self, message: &Message) -> Vec<Address> {
@@ -103,7 +106,7 @@ impl Channel for Sender {
             // Servers repeat what they were told.
             match told {
                 Ok(answer) => Ok(conversation.blanked(&answer)),
-                Err(Trouble { why, again }) => Err(Trouble { why: conversation.blanked(&why), again }),
+                Err(Trouble { why, again, partly }) => Err(Trouble { why: conversation.blanked(&why), again, partly }),
             }
         })
     }

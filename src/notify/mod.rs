@@ -82,6 +82,8 @@ pub struct Trouble {
     pub why: String,
     /// When it is worth trying again.
     pub again: Again,
+    /// Whether the channel is there and took it for some, so that others need not wait for this one.
+    pub partly: bool,
 }
 
 /// When it is worth trying a channel again.
@@ -98,12 +100,12 @@ pub enum Again {
 impl Trouble {
     /// Something that may be over soon.
     pub fn later(why: impl Into<String>) -> Trouble {
-        Trouble { why: why.into(), again: Again::Later }
+        Trouble { why: why.into(), again: Again::Later, partly: false }
     }
 
     /// Something that a person has to change.
     pub fn changed(why: impl Into<String>) -> Trouble {
-        Trouble { why: why.into(), again: Again::Changed }
+        Trouble { why: why.into(), again: Again::Changed, partly: false }
     }
 }
 

@@ -96,7 +96,7 @@ async fn check(script: &str, expected: Result<&str, &str>) {
     let (told, lines) = script.tell().await;
     match (&told, expected) {
         (Ok(answer), Ok(expected)) => assert_eq!(answer, expected),
-        (Err(Trouble { why, again: Again::Later }), Err(expected)) => {
+        (Err(Trouble { why, again: Again::Later, .. }), Err(expected)) => {
             assert_eq!(why.replace("/bin/sh", "sh"), expected);
         }
         _ => panic!("{told:?}, not {expected:?}\n{lines:#?}"),
@@ -178,7 +178,7 @@ async fn what_a_program_leaves_behind_is_ended_with_it() {
 async fn a_program_that_never_ends_is_ended_with_all_that_it_started() {
     let script = Script::new("trap '' TERM; sh -c 'sleep 600' & sleep 600 & echo waiting; wait").within("2s");
     let (told, lines) = script.tell().await;
-    let Err(Trouble { why, again: Again::Later }) = told else { panic!("{told:?}") };
+    let Err(Trouble { why, again: Again::Later, .. }) = told else { panic!("{told:?}") };
     assert_eq!(why, "/bin/sh did not end within 2s, and was ended: waiting");
     assert!(lines.iter().any(|line| line == "< waiting"), "{lines:#?}");
     script.group_gone().await;
@@ -215,7 +215,7 @@ async fn a_delivery_that_is_dropped_leaves_nobody_behind() {
 async fn endless_output_costs_little_and_ends_with_the_program() {
     let script = Script::new("yes 'the same again'").within("2s");
     let (told, lines) = script.tell().await;
-    let Err(Trouble { why, again: Again::Later }) = told else { panic!("{told:?}") };
+    let Err(Trouble { why, again: Again::Later, .. }) = told else { panic!("{told:?}") };
     assert_eq!(why, "/bin/sh did not end within 2s, and was ended: (the rest of its output is not kept)");
     assert!(lines.len() <= 200 && lines.iter().all(|line| line.len() < 1_000), "{}", lines.len());
     script.group_gone().await;
@@ -259,7 +259,7 @@ async fn a_secret_that_the_cut_went_through_is_not_shown_in_part() {
 async fn what_cannot_be_started_waits_for_a_person() {
     let changed = async |script: &Script, expected: &str| {
         let (told, _) = script.tell().await;
-        let Err(Trouble { why, again: Again::Changed }) = told else { panic!("{told:?}") };
+        let Err(Trouble { why, again: Again::Changed, .. }) = told else { panic!("{told:?}") };
         assert!(why.contains(expected), "{why}");
     };
     let mut script = Script::new("");

@@ -76,7 +76,7 @@ contract!(
     the_same_notice_twice_is_one,
     a_notice_waits_until_it_is_due_and_ends_once,
     equal_notices_gather_until_one_is_tried,
-    what_a_run_says_at_its_beginning_is_superseded_by_its_end,
+    what_was_not_heard_of_a_policy_is_superseded_by_what_is_later,
     what_a_changed_channel_refused_is_due_at_once,
     what_goes_on_is_known_until_it_is_over,
     how_a_run_ended_before_is_known,
@@ -327,7 +327,7 @@ fn a_stopped_policy_stays_stopped(open: Open) {
 
 /// What waits for a channel: `a 0 5` is notice `a`, not yet tried, due at 5.
 fn waiting(opened: &mut Opened) -> Vec<String> {
-    let pending = opened.journal.notices_pending("mail", 99).expect("read");
+    let pending = opened.journal.notices_due("mail", at(1_000_000), 99).expect("read");
     let words = |record: &NoticeRecord| {
         let due = record.due_at.expect("it is pending").millis();
         format!("{} {} {due}", record.notice.key, record.attempts)
@@ -351,7 +351,7 @@ fn the_same_notice_twice_is_one(open: Open) {
         let owed = Owed { notice: another.clone(), due_at: at(6), gathers };
         commit(&mut opened, &[Change::Owe(Box::new(owed))]);
     }
-    let pending = opened.journal.notices_pending("mail", 9).expect("read");
+    let pending = opened.journal.notices_due("mail", at(5), 9).expect("read");
     let there: Vec<_> = pending.iter().map(|record| (&record.notice, record.count)).collect();
     assert_eq!(there, [(&notice("k", 5), 1)]);
     commit(&mut opened, &[deliver("k", 7, done()), owed("k", 8)]);
@@ -361,9 +361,11 @@ fn the_same_notice_twice_is_one(open: Open) {
 fn a_notice_waits_until_it_is_due_and_ends_once(open: Open) {
     let mut opened = open();
     commit(&mut opened, &[owed("a", 5), owed("b", 4)]);
-    assert_eq!(waiting(&mut opened), ["b 0 4", "a 0 5"]);
-    assert_eq!(opened.journal.notices_pending("mail", 1).expect("read").len(), 1);
-    assert_eq!(opened.journal.notices_pending("pager", 9).expect("read"), []);
+    // In the order in which they came; what is due is told before.
+    assert_eq!(waiting(&mut opened), ["a 0 5", "b 0 4"]);
+    assert_eq!(opened.journal.notices_due("mail", at(5), 1).expect("read")[0].notice.key, "a".into());
+    assert_eq!(opened.journal.notices_due("mail", at(4), 9).expect("read")[0].notice.key, "b".into());
+    assert_eq!(opened.journal.notices_due("pager", at(9), 9).expect("read"), []);
     commit(&mut opened, &[deliver("b", 9, Delivered::Trying { again_at: at(60) })]);
     // Counted before it was made: whoever dies now comes back to one try.
     assert_eq!(waiting(&mut opened), ["a 0 5", "b 1 60"]);
@@ -400,10 +402,11 @@ fn equal_notices_gather_until_one_is_tried(open: Open) {
     commit(&mut opened, &[owed("alone", 1), gathers("a", 2, &same), gathers("b", 3, &same), gathers("c", 4, &same)]);
     commit(&mut opened, &[gathers("other channel", 5, &|notice| notice.channel = "pager".into())]);
     commit(&mut opened, &[gathers("other event", 5, &|notice| notice.event = Event::Stale)]);
+    commit(&mut opened, &[gathers("other words", 5, &|notice| notice.subject = "deletion failed".into())]);
     commit(&mut opened, &[gathers("daemon", 5, &|notice| notice.policy = None)]);
     commit(&mut opened, &[gathers("daemon too", 6, &|notice| notice.policy = None)]);
     let counts = |opened: &mut Opened| {
-        let pending = opened.journal.notices_pending("mail", 99).expect("read");
+        let pending = opened.journal.notices_due("mail", at(1_000_000), 99).expect("read");
         let words = |record: &NoticeRecord| {
             format!(
                 "{} {}: {} to {}",
@@ -415,30 +418,45 @@ fn equal_notices_gather_until_one_is_tried(open: Open) {
         };
         pending.iter().map(words).collect::<Vec<_>>()
     };
-    assert_eq!(counts(&mut opened), ["alone 1: 1 to 1", "a 3: 2 to 4", "other event 1: 5 to 5", "daemon 2: 5 to 6"]);
+    assert_eq!(
+        counts(&mut opened),
+        ["alone 1: 1 to 1", "a 3: 2 to 4", "other event 1: 5 to 5", "other words 1: 5 to 5", "daemon 2: 5 to 6"]
+    );
     // What is on its way says what it says; the next begins another.
     commit(&mut opened, &[deliver("a", 101, Delivered::Trying { again_at: at(200) }), gathers("d", 102, &same)]);
     commit(&mut opened, &[gathers("d", 103, &same)]);
     assert_eq!(
         counts(&mut opened),
-        ["alone 1: 1 to 1", "other event 1: 5 to 5", "daemon 2: 5 to 6", "d 1: 102 to 102", "a 3: 2 to 4"]
+        [
+            "alone 1: 1 to 1",
+            "a 3: 2 to 4",
+            "other event 1: 5 to 5",
+            "other words 1: 5 to 5",
+            "daemon 2: 5 to 6",
+            "d 1: 102 to 102"
+        ]
     );
     // What gathers was not told yet.
-    let told_at = |opened: &mut Opened| opened.journal.told_at("mail", Event::Failure, Some("u")).expect("read");
+    let told_at = |opened: &mut Opened| {
+        opened.journal.told_at("mail", Event::Failure, Some("u"), "failed", at(105)).expect("read")
+    };
     assert_eq!(told_at(&mut opened), Some(at(4)));
     commit(&mut opened, &[deliver("a", 110, done())]);
-    assert_eq!(told_at(&mut opened), Some(at(110)));
+    // Whatever a clock that was ahead said.
+    assert_eq!(told_at(&mut opened), Some(at(105)));
 }
 
-fn what_a_run_says_at_its_beginning_is_superseded_by_its_end(open: Open) {
+fn what_was_not_heard_of_a_policy_is_superseded_by_what_is_later(open: Open) {
     let mut opened = open();
-    let start = |key: &str, run_id: &str| {
-        let notice = Notice { event: Event::Start, run_id: Some(run_id.into()), ..notice(key, 5) };
+    let of = |key: &str, uid: &str, channel: &str| {
+        let policy = Some(OfPolicy { uid: uid.into(), name: uid.into() });
+        let notice = Notice { policy, channel: channel.into(), ..notice(key, 5) };
         Change::Owe(Box::new(Owed { notice, due_at: at(5), gathers: false }))
     };
-    commit(&mut opened, &[start("a", "r1"), start("b", "r2"), owed("c", 5)]);
-    commit(&mut opened, &[Change::Supersede { run_id: "r1".into(), at: at(6) }]);
-    assert_eq!(waiting(&mut opened), ["b 0 5", "c 0 5"]);
+    commit(&mut opened, &[of("a", "u", "mail"), of("b", "v", "mail"), of("c", "u", "pager")]);
+    let supersede = Change::Supersede { channel: "mail".into(), policy_uid: "u".into(), at: at(6) };
+    commit(&mut opened, &[supersede, of("d", "u", "mail")]);
+    assert_eq!(waiting(&mut opened), ["b 0 5", "d 0 5"]);
     commit(&mut opened, &[deliver("a", 7, done())]);
     let record = opened.journal.notice(1).expect("read").expect("there");
     assert_eq!((record.state, record.settled_at), (NoticeState::Superseded, Some(at(6))));
@@ -469,7 +487,7 @@ fn what_goes_on_is_known_until_it_is_over(open: Open) {
 fn how_a_run_ended_before_is_known(open: Open) {
     let mut opened = open();
     commit(&mut opened, &[adopt("u", "db")]);
-    let last = |opened: &mut Opened| opened.journal.last_outcome("u", Kind::Creation).expect("read");
+    let last = |opened: &mut Opened| opened.journal.last_outcome("u", Kind::Creation, at(100)).expect("read");
     assert_eq!(last(&mut opened), None);
     for (number, outcome, expected) in [
         (1, Outcome::Failed, Outcome::Failed),

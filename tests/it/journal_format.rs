@@ -140,7 +140,8 @@ fn check_what_fixtures_hold(directory: &TempDir) {
 
     assert_eq!(&*journal.document(DocumentKind::Policy, "db").expect("read").expect("there").text, "enabled = true\n");
     let waiting = journal.notices_waiting().expect("read");
-    let due: Vec<_> = waiting.keys().flat_map(|channel| journal.notices_pending(channel, 9).expect("read")).collect();
+    let due: Vec<_> =
+        waiting.keys().flat_map(|channel| journal.notices_due(channel, at(i64::MAX), 9).expect("read")).collect();
     assert_eq!((due.len(), &*due[0].notice.key, due[0].attempts), (1, "run-2/failure/mail", 1));
     assert!(!due[0].notice.facts.what.is_empty(), "what it says came along");
 

@@ -287,9 +287,10 @@ impl World {
                 // Taken, and said not to be; not taken.
                 5..10 => Err(Trouble::later("no answer")),
                 12..18 => Err(Trouble::later("greylisted")),
-                18..20 => {
-                    Err(Trouble { why: "slowly".into(), again: Again::After(std::time::Duration::from_secs(900)) })
-                }
+                18..20 => Err(Trouble {
+                    again: Again::After(std::time::Duration::from_secs(900)),
+                    ..Trouble::later("slowly")
+                }),
                 _ => Ok("taken".to_string()),
             };
             self.counts.untold += u64::from(result.is_err());

@@ -255,7 +255,7 @@ async fn what_a_server_says_decides_when_it_is_told_again() {
         let receiver = Receiver::new(false, move |_| Some(said(status, headers, "sorry\nand more")));
         let (result, lines) = deliver(&webhook_at(receiver.port, "")).await;
         let error = result.expect_err("trouble");
-        assert_eq!(error, Trouble { why: format!("127.0.0.1 answers {status}"), again });
+        assert_eq!(error, Trouble { why: format!("127.0.0.1 answers {status}"), again, partly: false });
         assert!(lines.contains(&"< sorry".to_owned()) && !lines.contains(&"< and more".to_owned()), "{lines:#?}");
     }
 }

@@ -118,7 +118,7 @@ impl<'a> Dialogue<'a> {
     }
 
     fn fail(&self, again: Again, why: impl std::fmt::Display) -> Trouble {
-        Trouble { why: format!("failed to {}: {why}", self.step), again }
+        Trouble { why: format!("failed to {}: {why}", self.step), again, partly: false }
     }
 
     /// Connects, makes sure who the server is, and hears what it can do.
@@ -380,7 +380,7 @@ pub fn all_of(refused: Vec<(Address, Trouble)>) -> Trouble {
     let later = refused.iter().find(|(_, trouble)| trouble.again != Again::Changed);
     let again = later.map_or(Again::Changed, |(_, trouble)| trouble.again);
     let why: Vec<String> = refused.into_iter().map(|(_, trouble)| trouble.why).collect();
-    Trouble { why: why.join("; "), again }
+    Trouble { why: why.join("; "), again, partly: false }
 }
 
 fn is_of_tls(error: &io::Error) -> bool {

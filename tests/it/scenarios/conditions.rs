@@ -645,3 +645,118 @@ fn a_heartbeat_comes_from_the_engines_own_turn_and_keeps_its_rhythm() {
     stage.at("10:11");
     assert_eq!(minutes(&stage), [0, 5, 10, 15, 16, 76]);
 }
+
+#[test]
+fn what_is_not_alike_stays_apart_where_it_waits() {
+    let texts = [creating("db", "0 9 * * *").channels(&[])];
+    let problem = |file: &str| Problem::of_file(std::path::Path::new(file), "is not accepted at all");
+    let mut stage = Stage::with("22:00", with(&texts, |roster| default_channels(roster, &["log"])), 64);
+    stage.load_roster(with(&texts, |roster| {
+        default_channels(roster, &["log"]);
+        rules(roster, |rules| {
+            rules.quiet = Some(QuietHours { from: 22 * 60, until: 7 * 60, zone: Zone::utc(), except: Vec::new() });
+        });
+        roster.problems = vec![problem("channels.d/x.toml"), problem("policies.d/y.toml")];
+    }));
+    assert_eq!(stage.notices.len(), 0);
+    let told: Vec<(u32, bool)> =
+        all(&stage).iter().map(|record| (record.count, record.notice.subject.contains("x.toml"))).collect();
+    assert_eq!(told, [(1, false), (1, true)]);
+}
+
+#[test]
+fn who_is_named_while_something_goes_on_hears_of_it_and_nobody_twice() {
+    let texts = [creating("db", "0 9 * * *").channels(&[])];
+    let problem = || Problem::of_file(std::path::Path::new("channels.d/x.toml"), "is not accepted at all");
+    let bad = |channels: &[&str]| {
+        with(&texts, |roster| {
+            default_channels(roster, channels);
+            roster.problems = vec![problem()];
+        })
+    };
+    let mut stage = Stage::with("08:55", bad(&[]), 64);
+    assert_eq!(counted(&stage), BTreeMap::new());
+    for channels in [&["log"][..], &["log"], &["log", "pager"], &["log", "pager"]] {
+        stage.load_roster(bad(channels));
+    }
+    stage.restart("08:56");
+    let told: Vec<Box<str>> = all(&stage).into_iter().rev().map(|record| record.notice.channel).collect();
+    assert_eq!(told, ["log".into(), "pager".into()]);
+}
+
+#[test]
+fn what_is_told_again_goes_on_under_another_span() {
+    let policy = || creating("db", "0 0 9 1 *").stale_after("1d").conditions(&[Event::Stale]);
+    let every = |every: Option<&str>| {
+        with(&[policy()], |roster| {
+            rules(roster, |rules| rules.repeat_after = every.map(|every| Span::parse(every).expect("a span")));
+        })
+    };
+    let mut stage = Stage::with("08:55", every(None), 64);
+    let told = |stage: &Stage| counted(stage).get(&Event::Stale).copied().unwrap_or(0);
+    // Long down: it is told once when it is found, and not as a repetition too.
+    stage.restart_with("9 08:00", every(Some("1h")));
+    stage.at("9 08:30");
+    assert_eq!(told(&stage), 1);
+    stage.at("9 12:30");
+    assert_eq!(told(&stage), 5);
+    stage.load_roster(every(Some("6h")));
+    stage.at("9 23:00");
+    assert_eq!(told(&stage), 7);
+    stage.load_roster(every(None));
+    stage.at("10 12:00");
+    assert_eq!(told(&stage), 7);
+    stage.load_roster(every(Some("6h")));
+    stage.at("10 12:01");
+    assert_eq!(told(&stage), 8);
+}
+
+#[test]
+fn what_is_no_longer_to_be_expected_is_no_longer_called_stale() {
+    let policy = |stale_after: &str| creating("db", "0 0 9 1 *").stale_after(stale_after).conditions(&[Event::Stale]);
+    let mut stage = Stage::new("08:55", &[policy("1d")]);
+    stage.at("3 09:00");
+    assert_eq!(stage.view.daemon().alarms.len(), 1);
+    stage.load(&[policy("30d")]);
+    stage.at("3 09:01");
+    assert_eq!(stage.view.daemon().alarms.len(), 0);
+}
+
+#[test]
+fn after_a_failure_one_finds_out_whether_a_channel_is_back() {
+    let texts: Vec<PolicyText> = ["a", "b", "c", "d", "e", "f"]
+        .iter()
+        .map(|name| creating(name, "0 9 * * *").repository(name).conditions(&[Event::Failure]))
+        .collect();
+    let mut stage = Stage::with("08:55", roster(&texts), 64);
+    stage.at("09:00");
+    stage.refuse_all(&Fault::permanent("access denied"));
+    assert_eq!(stage.notices.len(), 4, "at once four are on their way");
+    let keys: Vec<Box<str>> = stage.notices.drain(..).map(|(notice, _)| notice.key).collect();
+    for key in &keys {
+        stage.deliver(key, Err("no answer".into()));
+    }
+    let mut tried = Vec::new();
+    for minute in 1..40 {
+        stage.at(&format!("09:{minute:02}"));
+        let sent: Vec<Box<str>> = stage.notices.drain(..).map(|(notice, _)| notice.key).collect();
+        assert!(sent.len() <= 1, "{sent:?} at once, while the channel takes nothing");
+        for key in sent {
+            tried.push(minute);
+            stage.deliver(&key, Err("no answer".into()));
+        }
+    }
+    assert!((3..10).contains(&tried.len()), "{tried:?}");
+    // It asks for patience, and gets it, whatever else is said.
+    stage.at("09:50");
+    let key = stage.notices.drain(..).map(|(notice, _)| notice.key).next().expect("one is on its way");
+    let asked = snapkeep::notify::Again::After(std::time::Duration::from_secs(3_600));
+    let patience = snapkeep::notify::Trouble { again: asked, ..snapkeep::notify::Trouble::later("429") };
+    stage.deliver_trouble(&key, patience);
+    stage.at("10:40");
+    assert_eq!(stage.notices.len(), 0);
+    stage.at("10:51");
+    let key = stage.notices.drain(..).map(|(notice, _)| notice.key).next().expect("one finds out");
+    stage.deliver(&key, Ok(()));
+    assert_eq!(stage.notices.len(), 4, "it is back");
+}
