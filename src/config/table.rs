@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::{DeInteger, DeTable, DeValue};
+use toml::de::{DeArray, DeInteger, DeTable, DeValue};
 
 use super::problem::Severity;
 use super::reader::{Findings, Located};
@@ -205,8 +205,7 @@ impl<'a, 't> Table<'a, 't> {
         }
     }
 
-    /// Returns a list of texts, none of them blank, none twice, at least one.
-    pub fn strings(&mut self, findings: &mut Findings<'_>, key: &'static str) -> Option<Vec<Located<String>>> {
+    fn list(&mut self, findings: &mut Findings<'_>, key: &'static str) -> Option<&'a DeArray<'t>> {
         let (_, value, at) = self.value(key)?;
         let DeValue::Array(items) = value else {
             let hint = value.as_str().map(|text| format!("write {key} = [\"{text}\"]"));
@@ -217,6 +216,12 @@ impl<'a, 't> Table<'a, 't> {
             findings.error(at, format!("{key} is empty")).hint(format!("leave {key} out, or name at least one"));
             return None;
         }
+        Some(items)
+    }
+
+    /// Returns a list of texts, none of them blank, none twice, at least one.
+    pub fn strings(&mut self, findings: &mut Findings<'_>, key: &'static str) -> Option<Vec<Located<String>>> {
+        let items = self.list(findings, key)?;
         let mut found: Vec<Located<String>> = Vec::new();
         for item in items.iter() {
             if let Some(text) = string_of(findings, key, item.get_ref(), item.span()) {
@@ -233,16 +238,7 @@ impl<'a, 't> Table<'a, 't> {
     /// Returns a list of texts and tables, at least one of them.
     pub fn items(&mut self, findings: &mut Findings<'_>, key: &'static str) -> Option<Vec<Item<'a, 't>>> {
         let path = if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) };
-        let (_, value, at) = self.value(key)?;
-        let DeValue::Array(items) = value else {
-            let hint = value.as_str().map(|text| format!("write {key} = [\"{text}\"]"));
-            findings.error(at, format!("{key} must be a list, not {}", describe(value))).hint_if(hint);
-            return None;
-        };
-        if items.is_empty() {
-            findings.error(at, format!("{key} is empty")).hint(format!("leave {key} out, or name at least one"));
-            return None;
-        }
+        let items = self.list(findings, key)?;
         let item = |item: &'a Spanned<DeValue<'t>>| match item.get_ref() {
             DeValue::Table(table) => {
                 Some(Item::Table(Table { table, path: path.clone(), at: item.span(), asked: Vec::new() }))

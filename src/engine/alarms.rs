@@ -18,7 +18,7 @@ use crate::roster::Problem;
 
 /// After a start what was missed is caught up first, before anything is called stale.
 const START_MS: i64 = 15 * 60_000;
-/// The engine turns once a minute at least; after so long without a turn the machine has slept.
+/// The engine turns once a minute at least; what it looks at so long after it was due it slept over.
 const ASLEEP_MS: i64 = 10 * 60_000;
 /// How soon it is looked again while the clock is doubted: by a clock that is ahead everything is stale.
 const DOUBT_MS: i64 = 10 * 60_000;
@@ -35,8 +35,6 @@ pub(super) struct Alarms {
     repeat_look_at: Option<Timestamp>,
     /// Before this, by uptime, nothing is called stale.
     settled_at: i64,
-    /// At what uptime it was looked last.
-    looked_at: i64,
     /// Whether readers are to be shown something else after the turn.
     is_changed: bool,
 }
@@ -65,7 +63,6 @@ impl Alarms {
             stale_look_at: Some(now.wall),
             repeat_look_at: Some(now.wall),
             settled_at: now.uptime + START_MS,
-            looked_at: now.uptime,
             is_changed: true,
         }
     }
@@ -93,11 +90,10 @@ impl Alarms {
 impl Engine {
     /// Looks at everything that goes on, where it is time.
     pub(super) fn look_at_alarms(&mut self, now: Moment) {
-        // Nobody was there for a while: the machine slept, and what was missed is caught up first.
-        if now.uptime - self.alarms.looked_at > ASLEEP_MS {
+        // It should have been looked at long ago: the machine slept, and what was missed is caught up first.
+        if self.alarms.stale_look_at.is_some_and(|at| now.wall.since(at) > ASLEEP_MS) {
             self.alarms.settled_at = now.uptime + START_MS;
         }
-        self.alarms.looked_at = now.uptime;
         let doubt = self.clock.trust.doubt;
         match (doubt, self.alarms.has(Event::Clock, CLOCK)) {
             (Some(doubt), false) => {

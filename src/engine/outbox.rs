@@ -151,10 +151,10 @@ impl Engine {
             beat.due_at = now.uptime + beat.every_ms;
             self.errands.begin.push(Job::Beat { channel: beat.channel.clone(), sent_at: now.wall });
         }
-        let is_due = |(_, lane): &(&Box<str>, &Lane)| {
-            lane.waiting.due_at.is_some_and(|due| due <= now.wall) && lane.rested_at <= now.uptime
-        };
-        let due: Vec<Box<str>> = self.outbox.lanes.iter().filter(is_due).map(|(channel, _)| channel.clone()).collect();
+        let is_due =
+            |lane: &Lane| lane.waiting.due_at.is_some_and(|due| due <= now.wall) && lane.rested_at <= now.uptime;
+        let lanes = self.outbox.lanes.iter().filter(|(_, lane)| is_due(lane));
+        let due: Vec<Box<str>> = lanes.map(|(channel, _)| channel.clone()).collect();
         for channel in due {
             let places = self.outbox.places(&channel, &self.roster);
             for record in self.journal.notices_due(&channel, now.wall, u32::try_from(places).unwrap_or(0))? {

@@ -234,7 +234,7 @@ impl Loader {
     /// Says which channels the settings name that are not there.
     fn check_default_channels(&self, settings: &Settings, load: &mut Load) {
         for told in &settings.notification.channels {
-            if !self.channels.tracked.get(&*told.channel).is_some_and(|channel| channel.good.is_some()) {
+            if self.channels.tracked.get(&*told.channel).is_none_or(|channel| channel.good.is_none()) {
                 let file = self.sources.settings_file().unwrap_or_else(|| Path::new("snapkeep.toml").into());
                 let message = format!("[notification] names the channel `{}`, and there is none", told.channel);
                 let hint = format!("write channels.d/{}.toml", told.channel);

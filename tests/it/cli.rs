@@ -71,6 +71,8 @@ fn every_command_and_argument_says_what_it_is_for() {
               operations  Show what maintenance, verification, holds, adoption and expiry came to, and what of
                           it goes on, newest first
               journal     Check, copy and restore the daemon's journal
+              notices     Show what channels are owed and what became of it, and send it again
+              channel     List where notices go, and try whether they get there
               token       Make, list and remove the tokens that let callers in over the network
               key         Show, add, replace and remove the keys of a repository, and print its recovery sheet
               driver      Test a program that speaks the driver protocol

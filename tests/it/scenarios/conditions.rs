@@ -38,7 +38,10 @@ fn tidied(told: &[Event], kept: i64, limit: u32) -> Stage {
     stage
 }
 
-const SCENES: [(&str, Scene, &[(Event, usize)]); 15] = [
+/// What happens, and what is told of it where everything is.
+type Case = (&'static str, Scene, &'static [(Event, usize)]);
+
+const SCENES: [Case; 15] = [
     (
         "a snapshot is made",
         |told| {
@@ -759,4 +762,21 @@ fn after_a_failure_one_finds_out_whether_a_channel_is_back() {
     let key = stage.notices.drain(..).map(|(notice, _)| notice.key).next().expect("one finds out");
     stage.deliver(&key, Ok(()));
     assert_eq!(stage.notices.len(), 4, "it is back");
+}
+
+#[test]
+fn what_grew_stale_while_the_machine_slept_is_caught_up_first() {
+    for (is_made, expected) in [(true, 0), (false, 1)] {
+        let policy = creating("db", "0 9 * * *").stale_after("2d").conditions(&[Event::Stale]);
+        let mut stage = Stage::new("08:55", &[policy]);
+        stage.at("09:00");
+        stage.obey_all();
+        stage.sleep_until("6 10:00");
+        stage.at("6 10:05");
+        if is_made {
+            stage.obey_all();
+        }
+        stage.at("6 10:30");
+        assert_eq!(counted(&stage).get(&Event::Stale).copied().unwrap_or(0), expected);
+    }
 }
