@@ -194,8 +194,8 @@ impl Engine {
         // Who is named by now hears what goes on; whoever was told before is not told again, for the key is the same.
         for alarm in raised.iter().filter(|alarm| alarm.event != Event::Held) {
             let told = self.alarms.raised.get(&(alarm.event, alarm.subject.clone())).map(|raised| &raised.told);
-            let is_new = |channel: &Box<str>| told.is_none_or(|told| !told.contains(channel));
-            if self.channels_of_alarm(alarm).iter().any(is_new) {
+            let channels = self.channels_of_alarm(alarm);
+            if channels.iter().any(|channel| told.is_none_or(|told| !told.contains(channel))) {
                 self.tell_alarm(alarm, None, now);
             }
         }

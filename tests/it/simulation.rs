@@ -278,7 +278,7 @@ impl World {
             let record = reader.notice(errand.record.number).expect("read").expect("it is owed before it is sent");
             assert!(record.attempts >= errand.attempt, "{key} was sent before the try was counted");
             let fate = if self.faults { self.dice.below(100) } else { 99 };
-            if fate >= 20 || fate < 10 {
+            if !(10..20).contains(&fate) {
                 self.receive(&key);
             }
             let result = match fate {
