@@ -8,10 +8,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 
-use minijinja::value::Value;
-use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior};
+use minijinja::filters;
+use minijinja::value::{Kwargs, Value};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 
 use crate::lifecycle::notice::{Event, Facts};
 use crate::lifecycle::time::Timestamp;
@@ -22,8 +23,48 @@ pub const SOURCE_BYTES_MAX: usize = 16 << 10;
 pub const OUTPUT_BYTES_MAX: usize = 64 << 10;
 /// Samples take a few hundred steps.
 const STEPS_MAX: u64 = 20_000;
-/// How deep expressions may lie in one another.
+/// How deep what is rendered may lie in one another.
 const DEPTH_MAX: usize = 50;
+/// The longest tag: samples have 110.
+const TAG_BYTES_MAX: usize = 1024;
+/// Signs and words in a tag that make an expression of others. What reads and compiles one calls itself for each.
+const PARTS_MAX: usize = 64;
+/// How deep brackets may lie in one another: for each of them it calls itself a dozen times.
+const BRACKETS_MAX: usize = 8;
+/// How deep `if` and `for` may lie in one another.
+const BLOCKS_MAX: usize = 8;
+/// Each lies in the one before it.
+const ELIF_MAX: usize = 32;
+/// Words that make an expression of others.
+const PART_WORDS: [&str; 7] = ["and", "else", "if", "in", "is", "not", "or"];
+/// What is taken away of the language: it gathers, repeats, or makes many of one, so that what lies between one tag
+/// and its output could be larger than any bound.
+const FILTERS_GONE: [&str; 24] = [
+    "attr",
+    "batch",
+    "chain",
+    "dictsort",
+    "format",
+    "groupby",
+    "indent",
+    "items",
+    "join",
+    "list",
+    "map",
+    "max",
+    "min",
+    "pprint",
+    "reject",
+    "rejectattr",
+    "replace",
+    "select",
+    "selectattr",
+    "slice",
+    "sort",
+    "split",
+    "sum",
+    "unique",
+];
 
 /// What a template knows by name.
 pub const KEYS: [&str; 21] = [
@@ -174,6 +215,9 @@ impl TemplateError {
 /// Returns the names that a template uses and nobody knows, in order; `secrets` are those of its secrets. Empty where
 /// it cannot be read at all.
 pub fn unknown(source: &str, secrets: &[&str]) -> Vec<String> {
+    if checked(source).is_err() {
+        return Vec::new();
+    }
     let environment = environment(Form::Text);
     let Ok(template) = environment.template_from_str(source) else { return Vec::new() };
     let known = |name: &String| match name.strip_prefix("secret.") {
@@ -188,9 +232,7 @@ pub fn unknown(source: &str, secrets: &[&str]) -> Vec<String> {
 
 /// Returns what a template comes to.
 pub fn render(source: &str, form: Form, words: &Words<'_>) -> Result<String, TemplateError> {
-    if source.len() > SOURCE_BYTES_MAX {
-        return Err(TemplateError::plain(format!("is larger than {} kB", SOURCE_BYTES_MAX >> 10)));
-    }
+    checked(source)?;
     let environment = environment(form);
     let mut output = Bounded(Vec::new());
     let rendered = environment
@@ -216,6 +258,126 @@ pub fn render(source: &str, form: Form, words: &Words<'_>) -> Result<String, Tem
     }
 }
 
+/// Returns an error for a template that cannot be compiled on any thread's stack, or whose values could outgrow every
+/// bound. It finds tags as the language does, and nothing of it is read before.
+fn checked(source: &str) -> Result<(), TemplateError> {
+    if source.len() > SOURCE_BYTES_MAX {
+        return Err(TemplateError::plain(format!("is larger than {} kB", SOURCE_BYTES_MAX >> 10)));
+    }
+    let (mut rest, mut blocks, mut elifs) = (source, 0usize, 0usize);
+    while let Some(from) = rest.find('{') {
+        rest = &rest[from + 1..];
+        let line = Some(1 + source[..source.len() - rest.len()].matches('\n').count());
+        let wrong = |why: String| TemplateError { line, ..TemplateError::plain(why) };
+        let is_block = match rest.as_bytes().first() {
+            Some(b'#') => {
+                // Where it does not end, the language says so.
+                rest = rest.find("#}").map_or("", |end| &rest[end + 2..]);
+                continue;
+            }
+            Some(b'{') => false,
+            Some(b'%') => true,
+            _ => continue,
+        };
+        let tag = tag(&rest[1..], if is_block { "%}" } else { "}}" }).map_err(wrong)?;
+        rest = &rest[1 + tag.len()..];
+        if !is_block {
+            continue;
+        }
+        let (word, behind) = statement(tag);
+        match word {
+            "if" => blocks += 1,
+            "for" => {
+                blocks += 1;
+                // Whatever it makes would be there under a name, for another to make more of it.
+                let is_plain = |c: char| c.is_ascii_alphanumeric() || c.is_ascii_whitespace() || "_.|,-+%}".contains(c);
+                let goes_into_itself = behind.split(|c: char| !c.is_ascii_alphanumeric()).any(|w| w == "recursive");
+                if !behind.chars().all(is_plain) || goes_into_itself {
+                    return Err(wrong("has a `for` over something else than a name and its filters".to_owned()));
+                }
+            }
+            "elif" => elifs += 1,
+            "endif" | "endfor" => blocks = blocks.saturating_sub(1),
+            "else" => {}
+            _ => return Err(wrong(format!("has `{{% {} %}}`: there are only `if` and `for`", truncated(word)))),
+        }
+        if blocks > BLOCKS_MAX {
+            return Err(wrong(format!("has more than {BLOCKS_MAX} of `if` and `for` in one another")));
+        }
+        if elifs > ELIF_MAX {
+            return Err(wrong(format!("has more than {ELIF_MAX} times `elif`")));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the first of a tag's words, and what follows it.
+fn statement(tag: &str) -> (&str, &str) {
+    let inner = tag.strip_prefix(['-', '+']).unwrap_or(tag).trim_start();
+    let end = inner.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(inner.len());
+    inner.split_at(end)
+}
+
+fn truncated(word: &str) -> &str {
+    // Of ASCII alone.
+    word.get(..20).unwrap_or(word)
+}
+
+/// Returns what stands in a tag, its end with it; all that is left where it does not end.
+fn tag<'s>(text: &'s str, end: &str) -> Result<&'s str, String> {
+    let (mut quote, mut is_escaped, mut parts, mut depth) = (None, false, 0usize, 0usize);
+    let mut word = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        if at >= TAG_BYTES_MAX {
+            return Err(format!("has a tag of more than {TAG_BYTES_MAX} bytes"));
+        }
+        if let Some(delimiter) = quote {
+            match byte {
+                _ if is_escaped => is_escaped = false,
+                b'\\' => is_escaped = true,
+                _ if byte == delimiter => quote = None,
+                _ => {}
+            }
+            word = at + 1;
+            continue;
+        }
+        if byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80 {
+            continue;
+        }
+        if PART_WORDS.contains(&text.get(word..at).unwrap_or_default()) {
+            parts += 1;
+        }
+        word = at + 1;
+        if text.as_bytes()[at..].starts_with(end.as_bytes()) {
+            // The language would read on where brackets are open.
+            return if depth == 0 {
+                Ok(&text[..at + end.len()])
+            } else {
+                Err("has a bracket without its end".to_owned())
+            };
+        }
+        match byte {
+            b'"' | b'\'' => quote = Some(byte),
+            b'*' => return Err("multiplies, which has no bound".to_owned()),
+            b'{' | b'}' => return Err("has a brace in a tag".to_owned()),
+            b'(' | b'[' => {
+                depth += 1;
+                parts += 1;
+            }
+            b')' | b']' => depth = depth.checked_sub(1).ok_or("has a bracket without its beginning")?,
+            _ if byte.is_ascii_punctuation() => parts += 1,
+            _ => {}
+        }
+        if depth > BRACKETS_MAX {
+            return Err(format!("has more than {BRACKETS_MAX} brackets in one another"));
+        }
+        if parts > PARTS_MAX {
+            return Err(format!("has a tag with more than {PARTS_MAX} signs and words of expressions"));
+        }
+    }
+    Ok(text)
+}
+
 fn environment(form: Form) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -226,10 +388,11 @@ fn environment(form: Form) -> Environment<'static> {
     for name in ["namespace", "range", "dict", "debug"] {
         environment.remove_global(name);
     }
-    for name in ["replace", "format", "pprint", "batch", "slice", "indent"] {
+    for name in FILTERS_GONE.into_iter().chain(["reverse", "zip"]) {
         environment.remove_filter(name);
     }
     environment.add_filter("truncate", truncate);
+    environment.add_filter("tojson", tojson);
     environment.set_formatter(move |output, _, value| {
         if value.is_none() {
             return Ok(());
@@ -237,7 +400,9 @@ fn environment(form: Form) -> Environment<'static> {
         if form != Form::Json || value.is_safe() {
             return Ok(write!(output, "{value}")?);
         }
-        let quoted = serde_json::to_string(&value.to_string()).unwrap_or_default();
+        let mut text = Bounded(Vec::new());
+        write!(text, "{value}").map_err(|_| Error::from(ErrorKind::WriteFailure))?;
+        let quoted = serde_json::to_string(&String::from_utf8_lossy(&text.0)).unwrap_or_default();
         let inner = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default();
         Ok(output.write_str(inner)?)
     });
@@ -257,10 +422,19 @@ fn truncate(text: &Value, length: usize) -> Value {
     Value::from(format!("{kept}\u{2026}"))
 }
 
+/// Returns a value as JSON in a line, which is filled in as it is.
+fn tojson(value: &Value) -> Result<Value, Error> {
+    let json = filters::tojson(value, None, std::iter::empty::<(&str, Value)>().collect::<Kwargs>())?;
+    if json.as_str().is_none_or(|text| text.len() > OUTPUT_BYTES_MAX) {
+        return Err(Error::from(ErrorKind::WriteFailure));
+    }
+    Ok(json)
+}
+
 /// Takes as much as a template may come to.
 struct Bounded(Vec<u8>);
 
-impl io::Write for Bounded {
+impl Write for Bounded {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.0.len() + bytes.len() > OUTPUT_BYTES_MAX {
             return Err(io::ErrorKind::StorageFull.into());
@@ -381,7 +555,7 @@ mod tests {
     fn what_is_unknown_is_told_by_name() {
         let of = |source| unknown(source, &["token"]);
         assert_eq!(
-            of("{{ subjet }} {{ what }} {{ secret.tokn }} {% set own = 1 %}{{ own }}"),
+            of("{{ subjet }} {{ what }} {{ secret.tokn }} {% for own in text | lines %}{{ own }}{% endfor %}"),
             ["secret.tokn", "subjet"]
         );
         assert_eq!(
@@ -399,7 +573,8 @@ mod tests {
     fn steps_and_output_have_a_bound() {
         let nested = "{% for a in text %}{% for b in text %}{% for c in text %}{% endfor %}{% endfor %}{% endfor %}";
         assert_eq!(fill(nested, Form::Text).map(|_| ()), Err("takes too many steps in line 1 of it".into()));
-        let long = fill("{{ \"x\" * 70000 }}", Form::Text).expect_err("too long");
+        let many = "{% for a in text %}{% for b in text %}{{ text }}{% endfor %}{% endfor %}";
+        let long = fill(many, Form::Text).expect_err("too long");
         assert!(long.starts_with("comes to more than 64 kB"), "{long}");
         let long = fill(&"x".repeat(SOURCE_BYTES_MAX + 1), Form::Text);
         assert_eq!(long, Err("is larger than 16 kB".into()));
@@ -418,6 +593,93 @@ mod tests {
         ] {
             fill(none, Form::Text).expect_err(none);
         }
+    }
+
+    /// Whatever is accepted is compiled, filled and let go of on a quarter of the stack that any thread of ours has.
+    #[test]
+    fn the_deepest_templates_need_little_stack() {
+        let (parts, brackets) = (PARTS_MAX - 2, BRACKETS_MAX);
+        let deepest = "(".repeat(brackets) + &"-".repeat(parts - brackets) + "1" + &")".repeat(brackets);
+        let expressions = [
+            "1+".repeat(parts) + "1",
+            "-".repeat(parts) + "1",
+            "not ".repeat(parts) + "1",
+            "what".to_owned() + &"|trim".repeat(parts),
+            "what".to_owned() + &".a".repeat(parts),
+            "1 if 1 else ".repeat(parts / 2) + "1",
+            "what ~ ".repeat(parts) + "what",
+            "not (".repeat(brackets) + &"not ".repeat(parts - 2 * brackets) + "1" + &")".repeat(brackets),
+            "[".repeat(brackets) + &"]".repeat(brackets),
+            deepest,
+        ];
+        let conditions = |expression: &str| {
+            let open = "{% if what %}".repeat(BLOCKS_MAX - 1);
+            let elifs = "{% elif not what %}".repeat(ELIF_MAX);
+            let close = "{% endif %}".repeat(BLOCKS_MAX);
+            format!("{open}{{% if not what %}}{elifs}{{% else %}}{{{{ {expression} }}}}{close}")
+        };
+        let sources = expressions.iter().flat_map(|one| [format!("{{{{ {one} }}}}"), conditions(one)]);
+        let sources: Vec<String> = sources.collect();
+        let tried = std::thread::Builder::new().stack_size(512 << 10).spawn(move || {
+            for source in sources {
+                assert_eq!(checked(&source), Ok(()), "{source}");
+                let _ = fill(&source, Form::Text);
+                unknown(&source, &[]);
+            }
+        });
+        tried.expect("a thread").join().expect("whole");
+    }
+
+    #[test]
+    fn what_would_need_much_stack_or_memory_is_refused_before_it_is_read() {
+        let quoted = format!("{{% raw %}}{{{{ \"{{% endraw %}}{{{{ {}1 }}}}", "1+".repeat(7_000));
+        for (source, why) in [
+            (format!("{{{{ {}1 }}}}", "1+".repeat(65)), "has a tag with more than 64"),
+            (format!("{{{{ {}1 }}}}", "1+".repeat(7_000)), "has a tag with more than 64"),
+            (format!("{{{{ {}1 }}}}", "not ".repeat(65)), "has a tag with more than 64"),
+            (format!("{{{{ {}1 }}}}", "not\t".repeat(3_000)), "has a tag with more than 64"),
+            (format!("{{{{ {}1 }}}}", "-".repeat(9_000)), "has a tag with more than 64"),
+            (format!("{{{{ what{} }}}}", ".a".repeat(5_000)), "has a tag with more than 64"),
+            (format!("{{{{ what{} }}}}", "|trim".repeat(3_000)), "has a tag with more than 64"),
+            (format!("{{{{ '{}' }}}}", "x".repeat(1_100)), "has a tag of more than 1024"),
+            (format!("{{{{ {}1{} }}}}", "(".repeat(9), ")".repeat(9)), "has more than 8 brackets"),
+            (format!("{{{{ {}1{} }}}}", "[".repeat(9), "]".repeat(9)), "has more than 8 brackets"),
+            ("{% if 1 %}".repeat(9), "has more than 8 of"),
+            (format!("{{% if 1 %}}{}", "{% elif 1 %}".repeat(33)), "has more than 32 times"),
+            (format!("{{{{ '}}}}' ~ \"\\\"}}}}\" {} }}}}", "+1".repeat(7_000)), "has a tag with more than 64"),
+            (format!("{{# {{{{ \" #}}{{{{ {}1 }}}}", "1+".repeat(7_000)), "has a tag with more than 64"),
+            (quoted, "has `{% raw %}`"),
+            ("{% set a = a ~ a %}".into(), "has `{% set %}`"),
+            ("{%- set a %}{{ what }}{% endset %}".into(), "has `{% set %}`"),
+            ("{% with a = what ~ what %}{% endwith %}".into(), "has `{% with %}`"),
+            ("{% filter upper %}x{% endfilter %}".into(), "has `{% filter %}`"),
+            ("{% for a in [what ~ what] %}{% endfor %}".into(), "has a `for`"),
+            ("{% for a in text recursive %}{% endfor %}".into(), "has a `for`"),
+            ("{{ 'x' * 1000000000 }}".into(), "multiplies"),
+            ("{{ {} }}".into(), "has a brace"),
+            ("{{ (1 }}".into(), "has a bracket without its end"),
+            ("{{ 1) }}".into(), "has a bracket without its beginning"),
+        ] {
+            let error = fill(&source, Form::Text).expect_err("refused");
+            assert!(error.starts_with(why) && error.ends_with(" in line 1 of it"), "{error}: {why}");
+            assert_eq!(unknown(&source, &[]), Vec::<String>::new());
+        }
+        for source in ["{{ [1] | tojson(99999999999) }}", "{{ [1] | tojson(indent=99999999999) }}"] {
+            fill(source, Form::Text).expect_err("an indent");
+        }
+        for filter in FILTERS_GONE.into_iter().chain(["reverse", "zip"]) {
+            assert_eq!(
+                fill(&format!("{{{{ what | {filter} }}}}"), Form::Text),
+                Err("is no template in line 1 of it".into()),
+                "{filter}"
+            );
+        }
+        // Each makes twice as many backslashes of it.
+        let escaped = format!("{{{{ \"\\\\\"{} }}}}", " | tojson".repeat(40));
+        assert_eq!(fill(&escaped, Form::Text), Err("comes to more than 64 kB in line 1 of it".into()));
+        let fine =
+            "{# {{ #}{ {%- if event in [\"failure\", 'x}}'] -%} {{ (what ~ \"}}\") | truncate(2) }} {%- endif %} }";
+        assert_eq!(fill(fine, Form::Text).as_deref(), Ok("{a\u{2026} }"));
     }
 
     #[test]
