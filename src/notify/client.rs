@@ -5,25 +5,28 @@
 //! it has is judged, and the connection goes to one of those that were judged. No redirect is followed. What is
 //! answered is shown to whoever tries the channel, in a line, and to nobody else.
 
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use jiff::fmt::rfc2822::DateTimeParser;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
-use super::secret::{self, Secret, SecretError};
+use super::secret::{Secret, SecretError};
 use super::{Again, Conversation, Trouble};
 use crate::lifecycle::channel::MaybeSecret;
 use crate::lifecycle::channel::server::{Server, Url};
-use crate::lifecycle::time::Timestamp;
-use crate::tls::{self, NoConnection};
+use crate::lifecycle::time::{Span, Timestamp};
+use crate::tls::{self, Driven, NoConnection};
 
 /// What is read of an answer: nobody who is told something has more to say.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -60,17 +63,41 @@ pub struct Answer {
     pub body: String,
 }
 
-/// Returns what the text of an address says, which may be read from a file.
-pub async fn url_text(server: &Server) -> Result<(Box<str>, Option<Secret>), Trouble> {
-    let url = server.url.clone();
-    reading(move || secret::text_of(&url)).await
+/// What is left of a server's time limit, from when this is made.
+#[derive(Debug)]
+pub struct Limit {
+    span: Span,
+    over: Pin<Box<Sleep>>,
+}
+
+impl Limit {
+    /// Begins a server's time limit.
+    pub fn of(server: &Server) -> Limit {
+        Limit { span: server.time_limit.clone(), over: Box::pin(tokio::time::sleep(duration(&server.time_limit))) }
+    }
+
+    /// Returns what something comes to; `None` where the time is over first.
+    async fn within<T>(&mut self, something: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            come_to = something => Some(come_to),
+            () = self.over.as_mut() => None,
+        }
+    }
+}
+
+fn duration(span: &Span) -> Duration {
+    Duration::from_millis(u64::try_from(span.millis()).unwrap_or_default())
 }
 
 /// Reads secrets from where they are, beside those who must not wait.
 pub async fn reading<T: Send + 'static>(
+    limit: &mut Limit,
     read: impl FnOnce() -> Result<T, SecretError> + Send + 'static,
 ) -> Result<T, Trouble> {
-    let read = tokio::task::spawn_blocking(read).await;
+    let read = limit.within(tokio::task::spawn_blocking(read)).await;
+    let read =
+        read.ok_or_else(|| Trouble::later(format!("a secret could not be read within {}", limit.span.written())))?;
     let read = read.map_err(|_| Trouble::later("failed to read a secret"))?;
     read.map_err(|error| Trouble::changed(format!("failed to read a secret: {error}")))
 }
@@ -80,7 +107,10 @@ pub fn address(server: &Server, text: &str, conversation: &mut Conversation) -> 
     let url = Url::parse(text).map_err(|error| Trouble::changed(format!("url {error}: {}", error.hint())))?;
     if matches!(server.url, MaybeSecret::Secret(_)) {
         conversation.hide(&Secret::of(text));
-        conversation.hide(&Secret::of(&url.target));
+        // A `/` is none, and would blank every other.
+        if url.target.len() > SECRET_PART_CHARS {
+            conversation.hide(&Secret::of(&url.target));
+        }
         for part in url.target.split(['/', '?', '&', '=']).filter(|part| part.len() >= SECRET_PART_CHARS) {
             conversation.hide(&Secret::of(part));
         }
@@ -88,31 +118,48 @@ pub fn address(server: &Server, text: &str, conversation: &mut Conversation) -> 
     Ok(url)
 }
 
-/// Puts a question to a server, within its time limit. `shown` is what the conversation shows of the body.
+/// Puts a question to a server, within its time limit. `shown` is what the conversation shows of the body. Whoever has
+/// said what it comes to has answered, also where the rest does not come in time.
 pub async fn ask(
     server: &Server,
     url: &Url,
     question: Question,
     shown: &str,
     sent_at: Timestamp,
+    limit: &mut Limit,
     conversation: &mut Conversation,
 ) -> Result<Answer, Trouble> {
-    let limit = Duration::from_millis(u64::try_from(server.time_limit.millis()).unwrap_or_default());
-    let asked = tokio::time::timeout(limit, within(server, url, question, shown, limit, sent_at, conversation)).await;
-    asked.unwrap_or_else(|_| {
-        Err(Trouble::later(format!("{} did not answer within {}", url.host, server.time_limit.written())))
-    })
+    let begun = limit.within(put(server, url, question, shown, conversation)).await;
+    let begun = begun
+        .unwrap_or_else(|| Err(Trouble::later(format!("{} did not answer within {}", url.host, limit.span.written()))));
+    let (answer, driven) = begun?;
+    let (head, body) = answer.into_parts();
+    let verdict = verdict(&url.host, head.status, &head.headers, sent_at);
+    conversation.heard(format!("HTTP/1.1 {}", head.status));
+    if let Some(after) = head.headers.get(RETRY_AFTER) {
+        conversation.heard(format!("retry-after: {}", String::from_utf8_lossy(after.as_bytes())));
+    }
+    let mut kept = Vec::new();
+    // What breaks off or does not end changes nothing of what the head said.
+    let _ = limit.within(tokio::time::timeout(BODY_TIME, read(body, &mut kept))).await;
+    drop(driven);
+    let body = String::from_utf8_lossy(&kept).into_owned();
+    // Blanked before it is cut: half a secret would not be known again.
+    let said = conversation.blanked(&body);
+    if let Some(line) = said.lines().find(|line| !line.trim().is_empty()) {
+        conversation.heard(line.chars().take(SHOWN_CHARS_MAX).collect::<String>());
+    }
+    verdict.map(|()| Answer { status: head.status, body })
 }
 
-async fn within(
+/// Returns an answer whose body is to come, and what brings it.
+async fn put(
     server: &Server,
     url: &Url,
     question: Question,
     shown: &str,
-    limit: Duration,
-    sent_at: Timestamp,
     conversation: &mut Conversation,
-) -> Result<Answer, Trouble> {
+) -> Result<(Response<Incoming>, Driven), Trouble> {
     let host = &url.host;
     if !url.is_tls && !is_allowed_by_name(server, host) {
         return Err(Trouble::changed(format!(
@@ -123,7 +170,7 @@ async fn within(
     let found = tokio::net::lookup_host((&**host, url.port)).await;
     let found = found.map_err(|error| Trouble::later(format!("{host} cannot be found: {error}")))?;
     let addresses = judged(server, host, found.collect())?;
-    let stream = connected(&addresses, host, limit, conversation).await?;
+    let stream = connected(&addresses, host, duration(&server.time_limit), conversation).await?;
     let mut request = Request::builder()
         .method(question.method)
         .uri(&*url.target)
@@ -146,9 +193,9 @@ async fn within(
         let tls = tls.map_err(|error| Trouble::changed(error.to_string()))?;
         let stream = tls::connect(&tls, host, stream).await.map_err(|error| untrusted(host, &error))?;
         conversation.note(format!("{host} is who it should be"));
-        put(server, url, stream, request, shown, sent_at, conversation).await
+        put_on(server, url, stream, request, shown, conversation).await
     } else {
-        put(server, url, stream, request, shown, sent_at, conversation).await
+        put_on(server, url, stream, request, shown, conversation).await
     }
 }
 
@@ -159,15 +206,14 @@ fn host_line(url: &Url) -> String {
     authority.strip_suffix(usual).map_or(authority.clone(), str::to_owned)
 }
 
-async fn put<S>(
+async fn put_on<S>(
     server: &Server,
     url: &Url,
     stream: S,
     request: Request<Full<Bytes>>,
     shown: &str,
-    sent_at: Timestamp,
     conversation: &mut Conversation,
-) -> Result<Answer, Trouble>
+) -> Result<(Response<Incoming>, Driven), Trouble>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -178,37 +224,16 @@ where
     let mut http = http1::Builder::new();
     http.max_buf_size(HEAD_BYTES_MAX);
     let broke_off = |error: hyper::Error| Trouble::later(format!("{} broke off: {error}", url.host));
-    let (answer, driven) = tls::ask(&http, stream, request).await.map_err(broke_off)?;
-    let (head, body) = answer.into_parts();
-    let body = read(body).await;
-    drop(driven);
-    conversation.heard(format!("HTTP/1.1 {}", head.status));
-    if let Some(after) = head.headers.get(RETRY_AFTER) {
-        conversation.heard(format!("retry-after: {}", String::from_utf8_lossy(after.as_bytes())));
-    }
-    let body = String::from_utf8_lossy(&body).into_owned();
-    // Blanked before it is cut: half a secret would not be known again.
-    let said = conversation.blanked(&body);
-    if let Some(line) = said.lines().find(|line| !line.trim().is_empty()) {
-        conversation.heard(line.chars().take(SHOWN_CHARS_MAX).collect::<String>());
-    }
-    verdict(&url.host, head.status, &head.headers, sent_at)?;
-    Ok(Answer { status: head.status, body })
+    tls::ask(&http, stream, request).await.map_err(broke_off)
 }
 
-/// Returns as much of an answer as is wanted, or as came.
-async fn read(mut body: Incoming) -> Vec<u8> {
-    let mut kept = Vec::new();
-    // What breaks off or does not end changes nothing of what the head said.
-    let _ = tokio::time::timeout(BODY_TIME, async {
-        while kept.len() < ANSWER_BYTES_MAX {
-            let Some(Ok(frame)) = body.frame().await else { return };
-            let Ok(data) = frame.into_data() else { continue };
-            kept.extend_from_slice(&data[..data.len().min(ANSWER_BYTES_MAX - kept.len())]);
-        }
-    })
-    .await;
-    kept
+/// Keeps as much of an answer as is wanted, or as comes.
+async fn read(mut body: Incoming, kept: &mut Vec<u8>) {
+    while kept.len() < ANSWER_BYTES_MAX {
+        let Some(Ok(frame)) = body.frame().await else { return };
+        let Ok(data) = frame.into_data() else { continue };
+        kept.extend_from_slice(&data[..data.len().min(ANSWER_BYTES_MAX - kept.len())]);
+    }
 }
 
 /// Returns what a status says about when to try again.
@@ -387,7 +412,7 @@ pub fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Trou
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::time::Span;
+    use crate::lifecycle::channel::SecretSource;
 
     fn server(allowed: &[&str]) -> Server {
         Server {
@@ -586,6 +611,25 @@ mod tests {
         assert_eq!(why(&head), "h answers 302 Found and sends us to another place; nobody is followed");
         head.insert(LOCATION, HeaderValue::from_static("https://elsewhere.example/canary?canary"));
         assert_eq!(why(&head), "h answers 302 Found and sends us to elsewhere.example; nobody is followed");
+    }
+
+    #[test]
+    fn of_a_secret_address_is_hidden_what_can_be_a_secret() {
+        let mut secret = server(&[]);
+        secret.url = MaybeSecret::Secret(SecretSource::File("/nowhere".into()));
+        let said = |text: &str| {
+            let mut conversation = Conversation::default();
+            address(&secret, text, &mut conversation).expect("an address");
+            conversation.blanked("text/plain from /services/T0000000/canary-9 of https://h/services/T0000000/canary-9")
+        };
+        for text in ["https://h", "https://h/", "https://h/a"] {
+            assert!(
+                said(text).starts_with("text/plain from /services/T0000000/canary-9 of "),
+                "{text}: {}",
+                said(text)
+            );
+        }
+        assert_eq!(said("https://h/services/T0000000/canary-9"), "text/plain from *** of ***");
     }
 
     #[test]

@@ -3,11 +3,15 @@
 //! The protocol is that of healthchecks: `/start`, nothing, `/fail` and `/log` behind the address, and `rid` to tell
 //! which start belongs to which end.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use hyper::Method;
 use hyper::body::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::client::{self, Question};
+use super::client::{self, Limit, Question};
+use super::secret;
 use super::{Channel, Conversation, Delivery, Message, Trouble};
 use crate::lifecycle::channel::ping::Ping;
 use crate::lifecycle::hex::hex;
@@ -25,17 +29,25 @@ const RATE_LIMITED: &str = "(rate limited)";
 #[derive(Debug)]
 pub struct Sender {
     settings: Ping,
+    is_beating: Arc<AtomicBool>,
 }
 
 impl Sender {
     /// Returns whoever tells it.
     pub fn new(settings: &Ping) -> Sender {
-        Sender { settings: settings.clone() }
+        Sender { settings: settings.clone(), is_beating: Arc::default() }
     }
 
     async fn ping(&self, ping: Call<'_>, conversation: &mut Conversation) -> Result<String, Trouble> {
         let server = &self.settings.server;
-        let (text, secret) = client::url_text(server).await?;
+        let mut limit = Limit::of(server);
+        let (written, beating) = (server.url.clone(), ping.beating);
+        let read = move || {
+            // Kept until it is read: where that hangs, no other begins.
+            let _beating = beating;
+            secret::text_of(&written)
+        };
+        let (text, secret) = client::reading(&mut limit, read).await?;
         if let Some(secret) = &secret {
             conversation.hide(secret);
         }
@@ -46,7 +58,7 @@ impl Sender {
         let headers = vec![client::header("content-type", "text/plain; charset=utf-8")?];
         let question = Question { method: Method::POST, headers, body: Bytes::copy_from_slice(body.as_bytes()) };
         let shown = format!("(ping {})\n\n{body}", if ping.end.is_empty() { "success" } else { &ping.end[1..] });
-        let answer = client::ask(server, &url, question, &shown, ping.sent_at, conversation).await?;
+        let answer = client::ask(server, &url, question, &shown, ping.sent_at, &mut limit, conversation).await?;
         if answer.body.contains(NOT_FOUND) {
             return Err(Trouble::changed(format!("{} knows no such check", url.host)));
         }
@@ -66,14 +78,20 @@ impl Channel for Sender {
                 run_id: message.run_id.as_deref(),
                 body: &message.text(),
                 sent_at: message.sent_at,
+                beating: None,
             };
             self.ping(call, conversation).await
         })
     }
 
     fn beat<'a>(&'a self, sent_at: Timestamp, conversation: &'a mut Conversation) -> Option<Delivery<'a>> {
-        let call = Call { end: "", policy: None, run_id: None, body: "snapkeep is alive\n", sent_at };
-        Some(Box::pin(self.ping(call, conversation)))
+        let beating = Beating::begin(&self.is_beating)?;
+        let body = "snapkeep is alive\n";
+        let call = Call { end: "", policy: None, run_id: None, body, sent_at, beating: Some(beating.clone()) };
+        Some(Box::pin(async move {
+            let _beating = beating;
+            self.ping(call, conversation).await
+        }))
     }
 }
 
@@ -84,6 +102,23 @@ struct Call<'a> {
     run_id: Option<&'a str>,
     body: &'a str,
     sent_at: Timestamp,
+    beating: Option<Arc<Beating>>,
+}
+
+/// A heartbeat that is under way. As long as it is, none begins.
+struct Beating(Arc<AtomicBool>);
+
+impl Beating {
+    fn begin(is_beating: &Arc<AtomicBool>) -> Option<Arc<Beating>> {
+        let was_beating = is_beating.swap(true, Ordering::AcqRel);
+        (!was_beating).then(|| Arc::new(Beating(is_beating.clone())))
+    }
+}
+
+impl Drop for Beating {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 /// Returns what stands behind the address for an event.

@@ -13,7 +13,7 @@ use hyper::body::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
-use super::client::{self, Question};
+use super::client::{self, Limit, Question};
 use super::json;
 use super::secret::{self, Secret, SecretError};
 use super::{Channel, Conversation, Delivery, Message, Trouble};
@@ -23,6 +23,8 @@ use crate::template::{self, Form, Words};
 
 /// Marks a secret that is base64, as Standard Webhooks writes them.
 const BASE64_MARK: &str = "whsec_";
+/// The shortest key that signs.
+const KEY_BYTES_MIN: usize = 16;
 /// What stands in the conversation for a secret.
 const BLANK: &str = "***";
 /// Enough to see what is sent.
@@ -43,8 +45,9 @@ impl Sender {
     }
 
     async fn tell(&self, message: &Message, conversation: &mut Conversation) -> Result<String, Trouble> {
+        let mut limit = Limit::of(&self.settings.server);
         let settings = self.settings.clone();
-        let opened = client::reading(move || Opened::read(&settings)).await?;
+        let opened = client::reading(&mut limit, move || Opened::read(&settings)).await?;
         opened.hide(conversation);
         let url = client::address(&self.settings.server, &opened.url, conversation)?;
         let sent = self.letter(message, |name| opened.secrets.get(name).map_or("", Secret::text))?;
@@ -61,7 +64,8 @@ impl Sender {
             webhook::Method::Put => Method::PUT,
         };
         let question = Question { method, headers, body: Bytes::from(sent.body) };
-        let answer = client::ask(&self.settings.server, &url, question, &shown, message.sent_at, conversation).await?;
+        let server = &self.settings.server;
+        let answer = client::ask(server, &url, question, &shown, message.sent_at, &mut limit, conversation).await?;
         Ok(format!("{} answers {}", url.host, answer.status))
     }
 
@@ -158,14 +162,19 @@ impl Opened {
     }
 }
 
-/// Returns the bytes that sign: what a secret of Standard Webhooks encodes, and any other as it is.
+/// Returns the bytes that sign: what a secret of Standard Webhooks encodes, and any other as it is. A short one could
+/// be found by trying.
 fn key(secret: &Secret) -> Result<Vec<u8>, Trouble> {
-    match secret.text().strip_prefix(BASE64_MARK) {
+    let key = match secret.text().strip_prefix(BASE64_MARK) {
         Some(encoded) => STANDARD.decode(encoded).map_err(|_| {
             Trouble::changed(format!("the signing secret begins with {BASE64_MARK} and is no base64 after it"))
-        }),
-        None => Ok(secret.text().as_bytes().to_vec()),
+        })?,
+        None => secret.text().as_bytes().to_vec(),
+    };
+    if key.len() < KEY_BYTES_MIN {
+        return Err(Trouble::changed(format!("the signing secret has less than {KEY_BYTES_MIN} bytes")));
     }
+    Ok(key)
 }
 
 fn hmac(key: &[u8], bytes: &[u8]) -> Vec<u8> {
@@ -253,8 +262,9 @@ mod tests {
 
     #[test]
     fn two_secrets_sign_both() {
+        let (new, old) = ("the one of 16 bytes and more", "the one before the new one");
         let (new, old, both) =
-            (signed(&["new"], "k", 7, "b"), signed(&["old"], "k", 7, "b"), signed(&["new", "old"], "k", 7, "b"));
+            (signed(&[new], "k", 7, "b"), signed(&[old], "k", 7, "b"), signed(&[new, old], "k", 7, "b"));
         for (name, between) in [("webhook-signature", " "), ("x-hub-signature-256", ",")] {
             assert_ne!(new[name], old[name]);
             assert_eq!(both[name], format!("{}{between}{}", new[name], old[name]));
@@ -266,8 +276,16 @@ mod tests {
     fn a_secret_that_says_it_is_base64_is_base64() {
         let error = key(&Secret::of("whsec_canary!")).expect_err("not base64");
         assert!(!error.why.contains("canary"), "{}", error.why);
-        assert_eq!(key(&Secret::of("whsec_AAE=")), Ok(vec![0, 1]));
-        assert_eq!(key(&Secret::of("plain")), Ok(b"plain".to_vec()));
+        assert_eq!(key(&Secret::of("whsec_AAECAwQFBgcICQoLDA0ODw==")), Ok((0..16).collect()));
+        assert_eq!(key(&Secret::of("sixteen letters!")), Ok(b"sixteen letters!".to_vec()));
+    }
+
+    #[test]
+    fn a_short_secret_does_not_sign() {
+        for short in ["whsec_", "whsec_AAECAwQFBgcICQoLDA0O", "", "fifteen letters"] {
+            let expected = Trouble::changed("the signing secret has less than 16 bytes");
+            assert_eq!(key(&Secret::of(short)), Err(expected), "{short}");
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Hooks {
         let port = ports::free().port();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/webhook.sh");
         let mut command = Command::new(script);
-        command.arg(folder.path()).arg(port.to_string()).args(["the one secret", "the other secret"]);
+        command.arg(folder.path()).arg(port.to_string()).args(["the one secret of two", "the other secret"]);
         if is_tls {
             command.args([fixture("server.pem"), fixture("server.key")]);
         }
@@ -73,7 +73,7 @@ impl Drop for Hooks {
 #[tokio::test]
 async fn a_program_that_checks_signatures_takes_ours_and_no_other() {
     let Some(hooks) = Hooks::new("webhooks against Debian's webhook", false) else { return };
-    let kept = hooks.tell("one", &["the one secret"], "").await.expect("taken").expect("kept");
+    let kept = hooks.tell("one", &["the one secret of two"], "").await.expect("taken").expect("kept");
     assert_eq!(kept[..2], ["0f3a-failure-chat", "failure"]);
     let whole: Value = serde_json::from_str(&kept[2]).expect("JSON");
     assert_eq!(whole["what"], "it said: \"no\"\n\tand C:\\new");
@@ -82,35 +82,35 @@ async fn a_program_that_checks_signatures_takes_ours_and_no_other() {
     for (wrong, told) in [
         (&[][..], Trouble::changed("127.0.0.1 answers 403 Forbidden")),
         (&["the other secret"][..], wrong_signature.clone()),
-        (&["The one secret"][..], wrong_signature.clone()),
+        (&["The one secret of two"][..], wrong_signature.clone()),
         (&["a", "b"][..], wrong_signature),
     ] {
         assert_eq!(hooks.tell("one", wrong, "").await, Err(told), "{wrong:?}");
         assert!(!hooks.folder.path().join("one.told").exists(), "{wrong:?}");
     }
-    let error = hooks.tell("nobody", &["the one secret"], "").await.expect_err("not there");
+    let error = hooks.tell("nobody", &["the one secret of two"], "").await.expect_err("not there");
     assert_eq!(error, Trouble::changed("127.0.0.1 answers 404 Not Found"));
 }
 
 #[tokio::test]
 async fn while_one_secret_follows_the_other_a_receiver_may_know_either() {
     let Some(hooks) = Hooks::new("the rotation of secrets against Debian's webhook", false) else { return };
-    let both = ["the other secret", "the one secret"];
+    let both = ["the other secret", "the one secret of two"];
     for hook in ["one", "other"] {
         let kept = hooks.tell(hook, &both, "").await.expect("taken");
         assert!(kept.is_some(), "{hook}");
     }
     assert!(hooks.tell("one", &["the other secret"], "").await.is_err());
-    assert!(hooks.tell("other", &["the one secret"], "").await.is_err());
+    assert!(hooks.tell("other", &["the one secret of two"], "").await.is_err());
 }
 
 #[tokio::test]
 async fn over_tls_it_is_who_our_own_authority_says() {
     let Some(hooks) = Hooks::new("webhooks over TLS against Debian's webhook", true) else { return };
     let ca = format!("ca = {:?}\n", fixture("authority.pem"));
-    let kept = hooks.tell("one", &["the one secret"], &ca).await.expect("taken");
+    let kept = hooks.tell("one", &["the one secret of two"], &ca).await.expect("taken");
     assert!(kept.is_some());
-    let error = hooks.tell("one", &["the one secret"], "").await.expect_err("not believed");
+    let error = hooks.tell("one", &["the one secret of two"], "").await.expect_err("not believed");
     assert_eq!(error.again, Again::Changed, "{error:?}");
     assert!(!hooks.folder.path().join("one.told").exists());
 }

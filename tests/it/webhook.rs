@@ -192,7 +192,7 @@ async fn a_webhook_without_a_body_of_its_own_sends_what_the_manual_describes() {
             "what": "it said: \"no\"\n\tand C:\\new", "why": "nobody knows\r\n\u{1f4be}", "keeps": null,
             "next": "again at 03:00", "look": "snapkeep explain database", "at": "2026-03-01T02:00:00Z",
             "latest_at": "2026-03-01T03:00:00Z", "count": 2, "attempt": 3, "host": "backup.example.net",
-            "installation": "8a5c",
+            "installation": "8a5c", "text": message(Event::Failure).text(),
         })
     );
     assert!(lines.iter().any(|line| line == "> POST /hook HTTP/1.1"), "{lines:#?}");
@@ -296,6 +296,23 @@ async fn a_server_that_says_nothing_has_its_time() {
 }
 
 #[tokio::test]
+async fn a_server_that_took_it_and_holds_its_answer_open_has_taken_it() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let (keep, kept) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("somebody");
+        let _ = crate::support::tls::head(&mut BufReader::new(stream.try_clone().expect("another handle")));
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nbegun");
+        let _ = keep.send(stream);
+    });
+    let (result, lines) = deliver(&webhook_at(port, "time_limit = \"2s\"\n")).await;
+    assert_eq!(result.as_deref(), Ok("127.0.0.1 answers 200 OK"), "{lines:#?}");
+    assert_eq!(lines.last().map(String::as_str), Some("< begun"), "{lines:#?}");
+    drop(kept.recv().expect("open all the time"));
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_or_goes_is_tried_again() {
     let nobody = ports::free();
     let error = trouble(&webhook_at(nobody.port(), "")).await;
@@ -393,7 +410,7 @@ async fn no_secret_of_a_webhook_or_a_ping_gets_out() {
     };
     let file = |name: &str, text: &str| secret(folder.path(), name, text);
     let token = file("token", "canary-\"token\"");
-    let (key, before) = (file("key", "canary-key"), file("before", "whsec_Y2FuYXJ5LWJlZm9yZQ=="));
+    let (key, before) = (file("key", "canary-key-of-16-bytes"), file("before", "whsec_Y2FuYXJ5LWJlZm9yZS1pdA=="));
     let mut seen = Vec::new();
     for status in ["200 OK", "302 Found", "400 Bad Request", "500 Internal Server Error"] {
         let receiver = echo(status);
@@ -468,7 +485,11 @@ async fn a_ping_says_by_its_address_what_happened() {
     sender.deliver(&of_nothing, &mut Conversation::default()).await.expect("told");
     let mut conversation = Conversation::default();
     let beat = sender.beat(message(Event::Start).sent_at, &mut conversation).expect("somebody waits");
+    let mut second = Conversation::default();
+    assert!(sender.beat(message(Event::Start).sent_at, &mut second).is_none(), "the first is under way");
     beat.await.expect("told");
+    drop(sender.beat(message(Event::Start).sent_at, &mut second).expect("the first is over"));
+    assert!(sender.beat(message(Event::Start).sent_at, &mut second).is_some(), "it was called off");
     let told = receiver.told();
     let rids: Vec<&str> = told[..expected.len()]
         .iter()
@@ -479,9 +500,9 @@ async fn a_ping_says_by_its_address_what_happened() {
     assert!(rids.iter().all(|rid| *rid == rids[0] && rid.len() == 36 + " HTTP/1.1".len()), "{rids:?}");
     assert_eq!(told[0].body, message(Event::Start).text());
     let [of_nothing, beat] = &told[expected.len()..] else { panic!("{told:?}") };
-    assert_eq!(of_nothing.line, "POST /ping/key/snapkeep/fail?create=1 HTTP/1.1");
+    assert_eq!(of_nothing.line, "POST /ping/key/_snapkeep/fail?create=1 HTTP/1.1");
     assert!((9_990..=10_000).contains(&of_nothing.body.len()), "{}", of_nothing.body.len());
-    assert_eq!(beat.line, "POST /ping/key/snapkeep?create=1 HTTP/1.1");
+    assert_eq!(beat.line, "POST /ping/key/_snapkeep?create=1 HTTP/1.1");
     assert_eq!(beat.body, "snapkeep is alive\n");
 }
 
@@ -501,11 +522,38 @@ async fn a_ping_that_nobody_counts_is_told() {
     not_tested("pings against a real healthchecks, because no registry that is asked here has it");
 }
 
+/// Says whether a service would take a body, by the limits of its manual.
+fn is_taken(name: &str, body: &str) {
+    let value: Value = serde_json::from_str(body).expect("JSON");
+    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).expect(pointer);
+    let (chars, bytes) = (|pointer| text(pointer).chars().count(), |pointer| text(pointer).len());
+    match name {
+        "discord" => {
+            let (title, description) = (chars("/embeds/0/title"), chars("/embeds/0/description"));
+            assert!(title <= 256 && description <= 4_096 && title + description <= 6_000, "{title} {description}");
+        }
+        "ntfy" => {
+            let (title, message) = (bytes("/title"), bytes("/message"));
+            assert!(title <= 250 && message <= 4_096 && body.len() <= 8_192, "{title} {message} {}", body.len());
+        }
+        "pagerduty" => {
+            let (summary, key) = (chars("/payload/summary"), chars("/dedup_key"));
+            assert!(summary <= 1_024 && key <= 255 && body.len() <= 512 << 10, "{summary} {key} {}", body.len());
+        }
+        "slack" => {
+            let (all, head, section) = (chars("/text"), chars("/blocks/0/text/text"), chars("/blocks/1/text/text"));
+            assert!(all <= 4_000 && head <= 150 && section <= 3_000, "{all} {head} {section}");
+        }
+        "teams" => assert!(body.len() <= 28_000, "{}", body.len()),
+        _ => assert_eq!(name, "webhook"),
+    }
+}
+
 /// Every sample, with a receiver of ours in place of the service and files in place of credentials.
 #[tokio::test]
 async fn every_sample_is_json_whatever_a_notice_holds() {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = secret(folder.path(), "secret", "a \"secret\"\\");
+    let path = secret(folder.path(), "secret", "a \"secret\"\\ of letters");
     let samples = Sources::of_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/snapkeep.toml"));
     let roster = Loader::new(samples, |_, _| None).load(Timestamp::from_seconds(4_000_000_000));
     let mut tried = Vec::new();
@@ -540,12 +588,39 @@ async fn every_sample_is_json_whatever_a_notice_holds() {
             assert_eq!(of(Event::Recovered)["event_action"], "resolve");
             assert_eq!(of(Event::Recovered)["dedup_key"], of(Event::Failure)["dedup_key"]);
             assert_eq!(of(Event::Stale)["dedup_key"], "snapkeep-backup.example.net-database-creation");
-            assert_eq!(of(Event::Failure)["routing_key"], "a \"secret\"\\");
+            assert_eq!(of(Event::Failure)["routing_key"], "a \"secret\"\\ of letters");
+            let keys: Vec<&Value> =
+                [Event::Failure, Event::Clock, Event::Problem, Event::Held, Event::Undeliverable, Event::Test]
+                    .map(|event| &of(event)["dedup_key"])
+                    .into();
+            let different: std::collections::BTreeSet<String> = keys.iter().map(ToString::to_string).collect();
+            assert_eq!(different.len(), keys.len(), "{keys:?}");
+            assert_eq!(of(Event::Test)["event_action"], "resolve");
+            assert_eq!(of(Event::Creation)["event_action"], "resolve");
+            assert_eq!(of(Event::Creation)["dedup_key"], of(Event::Failure)["dedup_key"]);
+            assert_eq!(of(Event::Held)["event_action"], "trigger");
             assert_eq!(of(Event::Problem)["payload"]["severity"], "warning");
         }
         if &**name == "discord" {
             let description = of(Event::Problem)["embeds"][0]["description"].as_str().expect("text");
             assert_eq!(description.chars().count(), 4_000);
+        }
+        for letter in ["\u{65e5}", "\u{1f4be}", "\""] {
+            let long = Some(letter.repeat(20_000));
+            let (before, mut message) = (receiver.told().len(), message(Event::Failure));
+            message.subject = letter.repeat(20_000);
+            message.facts = Facts {
+                workflow: Some("creation".into()),
+                snapshot: None,
+                what: letter.repeat(20_000),
+                why: long.clone(),
+                keeps: long.clone(),
+                next: long.clone(),
+                look: long,
+            };
+            let told = sender.deliver(&message, &mut Conversation::default()).await;
+            told.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+            is_taken(name, &receiver.told()[before].body);
         }
         tried.push(name.to_string());
     }
@@ -583,7 +658,7 @@ async fn the_receiver_of_the_page_tells_right_from_wrong() {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
-    let (new, old) = ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "the one before");
+    let (new, old) = ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "the one before it");
     let (new_path, old_path) = (secret(folder.path(), "new", new), secret(folder.path(), "old", old));
     let receiver = Receiver::saying("200 OK");
     let more = format!("signing.secret.file = {new_path:?}\nsigning.previous_secret.file = {old_path:?}\n");

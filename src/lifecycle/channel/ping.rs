@@ -18,8 +18,8 @@ pub struct Ping {
 impl Ping {
     /// Stands in an address for the name of the policy that is told of.
     pub const POLICY: &'static str = "{{ policy }}";
-    /// Stands for it where what is told of is about no policy.
-    pub const NO_POLICY: &'static str = "snapkeep";
+    /// Stands for it where what is told of is about no policy: such servers take it, and no policy's name begins so.
+    pub const NO_POLICY: &'static str = "_snapkeep";
     /// More often nobody needs to know.
     pub const HEARTBEAT_MIN: &'static str = "1m";
 
@@ -45,7 +45,7 @@ mod tests {
         let of = |policy| Ping::address_of(url, policy);
         assert_eq!(of(Some("db_1")), "https://hc.example/key/db_1?create=1");
         assert_eq!(of(Some("Web.site/\r\n?")), "https://hc.example/key/web-site----?create=1");
-        assert_eq!(of(None), "https://hc.example/key/snapkeep?create=1");
+        assert_eq!(of(None), "https://hc.example/key/_snapkeep?create=1");
         assert_eq!(Ping::address_of("https://h/{{policy}}", Some("a")), "https://h/a");
         assert_eq!(Ping::address_of("https://h/x", Some("a")), "https://h/x");
     }
