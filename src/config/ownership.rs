@@ -7,10 +7,11 @@
 //! A file is opened once, checked by its descriptor and read whole through it, so what was checked
 //! is what was read.
 
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
@@ -28,6 +29,9 @@ const AHEAD_MS: i64 = 60_000;
 
 /// How often a file is read again because it changed under the reader.
 const READS_MAX: u32 = 3;
+
+/// How many links lead to a program at most: as many as the kernel follows.
+const LINKS_MAX: u32 = 40;
 
 /// Whose files are believed.
 #[derive(Clone, Debug)]
@@ -195,30 +199,62 @@ impl Trust {
         Ok(())
     }
 
-    /// Checks a program and every folder above it, by the path as given and by where it leads.
+    /// Checks a program, and every folder and every link on the way to it, as the kernel goes it. Of one that is not
+    /// there the way is checked as far as it goes: nobody else may put it there.
     pub fn check_program(&self, path: &Path) -> Result<(), Refusal> {
-        if let Some(folder) = path.parent() {
-            self.check_folder(folder)?;
-        }
-        let link = fs::symlink_metadata(path)?;
-        let target = fs::canonicalize(path)?;
-        if link.is_symlink() {
-            self.owner("link", &link)?;
-            if let Some(folder) = target.parent() {
-                self.check_folder(folder)?;
+        let mut here = PathBuf::from("/");
+        self.folder(&here, &fs::symlink_metadata(&here)?, true)?;
+        let mut ahead = steps(path);
+        let mut links = 0;
+        while let Some(step) = ahead.pop() {
+            if step == ".." {
+                here.pop();
+                continue;
+            }
+            let next = here.join(&step);
+            let metadata = match fs::symlink_metadata(&next) {
+                Ok(metadata) => metadata,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return self.holder(&here),
+                Err(error) => return Err(error.into()),
+            };
+            if metadata.is_symlink() {
+                self.owner(&format!("link {}", next.display()), &metadata)?;
+                links += 1;
+                if links > LINKS_MAX {
+                    return Err(Refusal::new("leads through too many links"));
+                }
+                let target = fs::read_link(&next)?;
+                if target.is_absolute() {
+                    here = PathBuf::from("/");
+                }
+                ahead.extend(steps(&target));
+            } else if ahead.is_empty() {
+                self.holder(&here)?;
+                return self.program(&next, &metadata);
+            } else {
+                self.folder(&next, &metadata, true)?;
+                here = next;
             }
         }
-        let metadata = fs::metadata(&target)?;
+        Err(Refusal::new("is not a regular file"))
+    }
+
+    /// Checks the folder that a program is in, or would be.
+    fn holder(&self, folder: &Path) -> Result<(), Refusal> {
+        self.folder(folder, &fs::symlink_metadata(folder)?, false)
+    }
+
+    fn program(&self, path: &Path, metadata: &Metadata) -> Result<(), Refusal> {
         if !metadata.is_file() {
             return Err(Refusal::new("is not a regular file"));
         }
-        self.owner("program", &metadata)?;
-        if let Some(who) = self.writers(&metadata) {
-            let hint = format!("chmod go-w {}", target.display());
+        self.owner("program", metadata)?;
+        if let Some(who) = self.writers(metadata) {
+            let hint = format!("chmod go-w {}", path.display());
             return Err(Refusal::with_hint(format!("program can be written by {who}"), hint));
         }
         if metadata.mode() & 0o111 == 0 {
-            let hint = format!("chmod +x {}", target.display());
+            let hint = format!("chmod +x {}", path.display());
             return Err(Refusal::with_hint("program cannot be executed", hint));
         }
         Ok(())
@@ -274,6 +310,12 @@ impl Trust {
     }
 }
 
+/// Returns the names that a path goes through, the first one last.
+fn steps(path: &Path) -> Vec<OsString> {
+    let named = |step: Component<'_>| matches!(step, Component::Normal(_) | Component::ParentDir);
+    path.components().rev().filter(|step| named(*step)).map(|step| step.as_os_str().to_owned()).collect()
+}
+
 /// Returns the primary group of `user` if nobody else is in it.
 fn private_group(user: u32, accounts: &str, groups: &str) -> Option<u32> {
     // name:password:user:group:…
@@ -297,6 +339,8 @@ fn private_group(user: u32, accounts: &str, groups: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
     use super::*;
 
     #[test]
@@ -310,6 +354,61 @@ mod tests {
         assert_eq!(private(1001), None, "two users have it as their own");
         assert_eq!(private(1003), None, "it has another member");
         assert_eq!(private(9), None, "nobody knows this user");
+    }
+
+    #[test]
+    fn nobody_else_may_write_on_the_way_to_a_program() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = fs::canonicalize(folder.path()).expect("a path");
+        let path = |name: &str| root.join(name);
+        let allow = |name: &str, mode| fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).expect("set");
+        for name in ["a", "b", "c"] {
+            fs::create_dir(path(name)).expect("made");
+            allow(name, 0o755);
+        }
+        fs::write(path("c/program"), "#!/bin/sh\n").expect("written");
+        allow("c/program", 0o755);
+        symlink(path("b/link"), path("a/link")).expect("a link");
+        symlink("../c/program", path("b/link")).expect("a link");
+        symlink(path("b/way"), path("a/way")).expect("a link");
+        symlink(path("c"), path("b/way")).expect("a link");
+        symlink("loop", path("a/loop")).expect("a link");
+        // No group is trusted, whatever this system's groups are.
+        let trust = Trust { users: vec![0, rustix::process::geteuid().as_raw()], groups: Vec::new() };
+        let told = |name: &str| trust.check_program(&path(name)).map_err(|refusal| refusal.message);
+        let all = ["a/link", "a/way/program", "b/../c/program", "c/program"];
+        let missing = ["c/later", "c/later/still", "a/way/later"];
+        let is_refused = |name: &str, writable: &str, who: &str| {
+            let message = told(name).expect_err(name);
+            assert!(message.contains(writable) && message.ends_with(&format!("can be written by {who}")), "{message}");
+        };
+        for name in all.into_iter().chain(missing) {
+            assert_eq!(told(name), Ok(()), "{name}");
+        }
+        for (mode, who) in [(0o775, "its group"), (0o757, "everybody")] {
+            // The folder of the link between the others, then that of the program itself.
+            allow("b", mode);
+            for name in ["a/link", "a/way/program", "a/way/later"] {
+                is_refused(name, "/b", who);
+            }
+            allow("b", 0o755);
+            allow("c", mode);
+            all.into_iter().chain(missing).for_each(|name| is_refused(name, "/c", who));
+            allow("c", 0o755);
+            allow("c/program", mode);
+            all.into_iter().for_each(|name| is_refused(name, "program", who));
+            allow("c/program", 0o755);
+        }
+        // Where everybody may put what is theirs, somebody could put it first.
+        allow("c", 0o1777);
+        is_refused("c/later", "/c", "everybody");
+        is_refused("c/later/still", "/c", "everybody");
+        allow("c", 0o755);
+        assert_eq!(told("a/loop"), Err("leads through too many links".into()));
+        assert_eq!(told("c"), Err("is not a regular file".into()));
+        allow("c/program", 0o644);
+        assert_eq!(told("a/link"), Err("program cannot be executed".into()));
+        assert!(Trust::only(4_000_000_000).check_program(&path("c/program")).is_err());
     }
 
     #[test]

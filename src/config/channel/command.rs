@@ -48,9 +48,7 @@ fn checked(findings: &mut Findings<'_>, argv: Vec<Located<String>>) -> Option<Ve
         return None;
     }
     // One that is not there yet may come; whoever starts it says so where it does not.
-    if path.exists()
-        && let Err(refusal) = Trust::of_this_process().check_program(path)
-    {
+    if let Err(refusal) = Trust::of_this_process().check_program(path) {
         findings.error(program.at.clone(), format!("{}: {}", program.value, refusal.message)).hint_if(refusal.hint);
         return None;
     }
