@@ -4,11 +4,11 @@
 //! anything else it is not yet. It runs in a group of its own, which is gone when the delivery is over, however it
 //! ends. Secrets are on its input and nowhere else: arguments and environments are shown to everybody.
 
-use std::fs;
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -18,9 +18,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::process::Child;
 use tokio::signal::unix::{Signal as Endings, SignalKind};
+use tokio::sync::oneshot;
 
 use super::secret::Secret;
 use super::{Channel, Conversation, Delivery, Message, Trouble, json};
+use crate::config::ownership::{Refusal, Trust};
+use crate::lifecycle::channel::SecretSource;
 use crate::lifecycle::channel::command::Command;
 
 /// Where programs that it starts are looked for. Fixed, so that the daemon's own environment decides nothing.
@@ -49,46 +52,48 @@ impl Sender {
 
     async fn tell(&self, message: &Message, conversation: &mut Conversation) -> Result<String, Trouble> {
         let Command { argv, time_limit, secrets } = &self.settings;
-        let mut body = json::body(message);
-        let shown = Value::Object(body.clone());
-        let mut longest = 0;
-        if !secrets.is_empty() {
-            let mut texts = Map::new();
-            for (name, source) in secrets {
-                let secret = Secret::read(source)
-                    .map_err(|error| Trouble::changed(format!("failed to read the secret {name}: {error}")))?;
-                conversation.hide(&secret);
-                longest = longest.max(secret.text().len() * ESCAPED_FACTOR);
-                texts.insert(name.to_string(), secret.text().into());
-            }
-            body.insert("secrets".to_owned(), Value::Object(texts));
-        }
-        let line = format!("{}\n", Value::Object(body));
         let program = argv.first().map_or("", |program| &**program);
-        is_trusted(program).map_err(|why| Trouble::changed(format!("{program} is not started: {why}")))?;
-        conversation.note(format_args!("starting {}", argv.join(" ")));
-        let (group, output) = Group::start(argv, message)
-            .map_err(|error| Trouble::changed(format!("failed to start {program}: {error}")))?;
-        conversation.sent(shown);
-        if !secrets.is_empty() {
-            let names: Vec<&str> = secrets.keys().map(|name| &**name).collect();
-            conversation.note(format_args!("with the secrets {}", names.join(", ")));
-        }
-
-        let mut heard = Heard::default();
         let limit = Duration::from_millis(u64::try_from(time_limit.millis()).unwrap_or(0));
-        let ended = tokio::time::timeout(limit, group.hear(&line, output, &mut heard)).await;
+        let mut heard = Heard::default();
+        let mut longest = 0;
+        let mut is_started = false;
+        let told = async {
+            // It hears nothing before its secrets are hidden.
+            let Started { secrets: texts, group, output } = self.start(message).await?;
+            is_started = true;
+            for secret in texts.values() {
+                conversation.hide(secret);
+                longest = longest.max(secret.text().len() * ESCAPED_FACTOR);
+            }
+            conversation.note(format_args!("starting {}", argv.join(" ")));
+            let mut body = json::body(message);
+            conversation.sent(Value::Object(body.clone()));
+            if !texts.is_empty() {
+                let names: Vec<&str> = secrets.keys().map(|name| &**name).collect();
+                conversation.note(format_args!("with the secrets {}", names.join(", ")));
+                let texts = texts.iter().map(|(name, secret)| (name.to_string(), secret.text().into()));
+                body.insert("secrets".to_owned(), Value::Object(texts.collect::<Map<_, _>>()));
+            }
+            let line = format!("{}\n", Value::Object(body));
+            let ended = group.hear(&line, output, &mut heard).await;
+            ended.map_err(|error| Trouble::later(format!("failed to wait for {program}: {error}")))
+        };
+        let ended = tokio::time::timeout(limit, told).await;
+        if !is_started {
+            return Err(match ended {
+                Ok(Err(trouble)) => trouble,
+                _ => Trouble::later(format!("{program} could not be started within {}", time_limit.written())),
+            });
+        }
         let said = heard.text(longest, conversation);
         conversation.heard(&said);
         let last = last_line(&said);
-        let status = match ended {
-            Ok(status) => status.map_err(|error| Trouble::later(format!("failed to wait for {program}: {error}")))?,
-            Err(_) => {
-                let why = format!("{program} did not end within {}, and was ended", time_limit.written());
-                conversation.note(&why);
-                return Err(Trouble::later(with(&why, &last)));
-            }
+        let Ok(status) = ended else {
+            let why = format!("{program} did not end within {}, and was ended", time_limit.written());
+            conversation.note(&why);
+            return Err(Trouble::later(with(&why, &last)));
         };
+        let status = status?;
         let how = how(status);
         conversation.note(format_args!("it {how}"));
         if status.success() {
@@ -96,6 +101,19 @@ impl Sender {
         } else {
             Err(Trouble::later(with(&format!("{program} {how}"), &last)))
         }
+    }
+
+    /// Reads what it is told, and starts it, where files that do not answer keep nobody else waiting. When this is
+    /// dropped meanwhile, it is not started, or is ended as soon as it is.
+    async fn start(&self, message: &Message) -> Result<Started, Trouble> {
+        let (settings, message) = (self.settings.clone(), message.clone());
+        let (answer, started) = oneshot::channel();
+        tokio::task::spawn_blocking(move || {
+            let started = Started::new(&settings, &message, || answer.is_closed());
+            // Whoever is gone takes no answer: it is dropped, and with it the group is ended.
+            let _ = answer.send(started);
+        });
+        started.await.map_err(|_| Trouble::later("failed to start it: the daemon ends"))?
     }
 }
 
@@ -105,18 +123,36 @@ impl Channel for Sender {
     }
 }
 
-/// Whether nobody else decides what is started; its folders were looked at when the channel's file was read. What
-/// is not there is said by whoever starts it.
-fn is_trusted(program: &str) -> Result<(), String> {
-    let Ok(metadata) = fs::metadata(program) else { return Ok(()) };
-    let (owner, own) = (metadata.uid(), rustix::process::geteuid().as_raw());
-    if owner != 0 && owner != own {
-        return Err(format!("it belongs to user {owner}, who could change it (chown root {program})"));
+/// A program that was started and was told nothing yet.
+#[derive(Debug)]
+struct Started {
+    secrets: BTreeMap<Box<str>, Secret>,
+    group: Group,
+    output: pipe::Receiver,
+}
+
+impl Started {
+    /// Blocks for as long as files do not answer.
+    fn new(settings: &Command, message: &Message, is_over: impl Fn() -> bool) -> Result<Started, Trouble> {
+        let read = |(name, source): (&Box<str>, &SecretSource)| match Secret::read(source) {
+            Ok(secret) => Ok((name.clone(), secret)),
+            Err(error) => Err(Trouble::changed(format!("failed to read the secret {name}: {error}"))),
+        };
+        let secrets = settings.secrets.iter().map(read).collect::<Result<_, Trouble>>()?;
+        let program = settings.argv.first().map_or("", |program| &**program);
+        // Again, since the file that names it may have been read long ago. One that is not there cannot be started.
+        Trust::of_this_process().check_program(Path::new(program)).map_err(|Refusal { message, hint }| {
+            let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+            Trouble::changed(format!("{program} is not started: {message}{hint}"))
+        })?;
+        if is_over() {
+            return Err(Trouble::later(format!("{program} is not started: nobody waits for it")));
+        }
+        let started = Group::start(&settings.argv, message);
+        let (group, output) =
+            started.map_err(|error| Trouble::changed(format!("failed to start {program}: {error}")))?;
+        Ok(Started { secrets, group, output })
     }
-    if metadata.mode() & 0o002 != 0 {
-        return Err(format!("everybody may write it (chmod go-w {program})"));
-    }
-    Ok(())
 }
 
 /// A running program and all that it starts. Dropping it ends them: before the program is reaped, never after,

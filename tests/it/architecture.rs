@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["lifecycle", "template"]),
     ("journal", &["lifecycle"]),
     ("drivers", &["lifecycle"]),
-    ("notify", &["lifecycle", "template", "tls"]),
+    ("notify", &["config", "lifecycle", "template", "tls"]),
     ("roster", &["config", "drivers", "lifecycle", "notify"]),
     ("engine", &["clock", "drivers", "journal", "lifecycle", "notify", "roster"]),
     ("housekeeping", &["engine"]),

@@ -15,7 +15,7 @@ use snapkeep::lifecycle::time::{Span, Timestamp};
 use snapkeep::notify::{self, Again, Conversation, Message, Trouble};
 use tempfile::TempDir;
 
-use crate::support::wait::{living_in_group, nobody_left};
+use crate::support::wait::{living, living_in_group, nobody_left};
 
 const SECRET: &str = "canary \"4711\" of the pager";
 
@@ -212,6 +212,33 @@ async fn a_delivery_that_is_dropped_leaves_nobody_behind() {
 }
 
 #[tokio::test]
+async fn a_delivery_that_is_dropped_while_it_is_started_leaves_nobody_behind() {
+    let script = Script::new("sleep 600; true");
+    let (sender, message) = (notify::open(&Kind::Command(Box::new(script.settings.clone()))), message());
+    // From before anything is read until after it runs.
+    for round in 0..40_u32 {
+        let mut conversation = Conversation::default();
+        let mut delivery = sender.deliver(&message, &mut conversation);
+        let moment = async {
+            for _ in 0..round.pow(2) {
+                tokio::task::spawn_blocking(|| ()).await.expect("it runs");
+            }
+        };
+        tokio::select! {
+            biased;
+            told = &mut delivery => panic!("{told:?}"),
+            () = moment => {}
+        }
+    }
+    assert!(script.path("group").exists(), "it was never started");
+    let path = script.path("script").display().to_string();
+    let is_ours = move |process: &Path| {
+        fs::read(process.join("cmdline")).is_ok_and(|words| String::from_utf8_lossy(&words).contains(&path))
+    };
+    nobody_left(move || living(&is_ours)).await;
+}
+
+#[tokio::test]
 async fn endless_output_costs_little_and_ends_with_the_program() {
     let script = Script::new("yes 'the same again'").within("2s");
     let (told, lines) = script.tell().await;
@@ -271,8 +298,15 @@ async fn what_cannot_be_started_waits_for_a_person() {
     script.settings.argv = vec![told(&program)];
     changed(&script, "failed to start").await;
     fs::write(&program, "#!/bin/sh\n").expect("written");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o644)).expect("set");
+    let allow = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
+    allow(&program, 0o644);
+    changed(&script, "is not started: program cannot be executed (chmod +x ").await;
+    allow(&program, 0o757);
+    changed(&script, "is not started: program can be written by everybody (chmod go-w ").await;
+    allow(&program, 0o755);
+    allow(script.folder.path(), 0o777);
+    changed(&script, "can be written by everybody").await;
+    allow(script.folder.path(), 0o700);
+    fs::write(&program, "no program").expect("written");
     changed(&script, "failed to start").await;
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o757)).expect("set");
-    changed(&script, "is not started: everybody may write it").await;
 }
