@@ -134,11 +134,12 @@ struct Started {
 impl Started {
     /// Blocks for as long as files do not answer.
     fn new(settings: &Command, message: &Message, is_over: impl Fn() -> bool) -> Result<Started, Trouble> {
-        let read = |(name, source): (&Box<str>, &SecretSource)| match Secret::read(source) {
-            Ok(secret) => Ok((name.clone(), secret)),
+        let read = |name: &str, source: &SecretSource| match Secret::read(source) {
+            Ok(secret) => Ok((name.into(), secret)),
             Err(error) => Err(Trouble::changed(format!("failed to read the secret {name}: {error}"))),
         };
-        let secrets = settings.secrets.iter().map(read).collect::<Result<_, Trouble>>()?;
+        let secrets =
+            settings.secrets.iter().map(|(name, source)| read(name, source)).collect::<Result<_, Trouble>>()?;
         let program = settings.argv.first().map_or("", |program| &**program);
         // Again, since the file that names it may have been read long ago. One that is not there cannot be started.
         Trust::of_this_process().check_program(Path::new(program)).map_err(|Refusal { message, hint }| {
