@@ -83,7 +83,7 @@ async fn a_program_that_checks_signatures_takes_ours_and_no_other() {
         (&[][..], Trouble::changed("127.0.0.1 answers 403 Forbidden")),
         (&["the other secret"][..], wrong_signature.clone()),
         (&["The one secret of two"][..], wrong_signature.clone()),
-        (&["a", "b"][..], wrong_signature),
+        (&["another secret of two", "a third secret of two"][..], wrong_signature),
     ] {
         assert_eq!(hooks.tell("one", wrong, "").await, Err(told), "{wrong:?}");
         assert!(!hooks.folder.path().join("one.told").exists(), "{wrong:?}");
