@@ -16,6 +16,7 @@ pub mod http;
 pub mod journal;
 pub mod lifecycle;
 pub mod notify;
+pub mod ownership;
 pub mod roster;
 pub mod template;
 pub mod tls;

@@ -48,7 +48,7 @@ fn list(client: &Client, out: &mut Out<'_>) -> Result<Exit, Failure> {
         table.row(vec![
             Cell::new(name),
             Cell::new(kind),
-            told_by(policies),
+            told_by(policies, channel.is_default),
             count(channel.waiting, Tone::Plain),
             count(channel.undeliverable, Tone::Bad),
             or_none(&quiet),
@@ -70,11 +70,17 @@ fn list(client: &Client, out: &mut Out<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Fine)
 }
 
-fn told_by(policies: &[String]) -> Cell {
-    match policies.len() {
-        0 => Cell::new("nobody").toned(Tone::Faint),
-        1..=POLICIES_NAMED_MAX => Cell::new(policies.join(", ")),
-        count => Cell::new(format!("{count} policies")),
+fn told_by(policies: &[String], is_default: bool) -> Cell {
+    let named = match policies.len() {
+        0 => String::new(),
+        1..=POLICIES_NAMED_MAX => policies.join(", "),
+        count => format!("{count} policies"),
+    };
+    match (is_default, named.is_empty()) {
+        (true, true) => Cell::new("the daemon"),
+        (true, false) => Cell::new(format!("the daemon, {named}")),
+        (false, false) => Cell::new(named),
+        (false, true) => Cell::new("nobody").toned(Tone::Faint),
     }
 }
 

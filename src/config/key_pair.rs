@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::access::TlsFiles;
-use super::ownership::{Refusal, Stamp, Trust};
+use crate::ownership::{Refusal, Stamp, Trust};
 
 /// The files, and what they were like when they were read last.
 #[derive(Debug)]

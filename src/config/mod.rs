@@ -19,7 +19,6 @@ pub mod check_policy;
 pub mod clock;
 pub mod key_pair;
 pub mod notification;
-pub mod ownership;
 pub mod place;
 pub mod policy_document;
 pub mod problem;

@@ -130,6 +130,8 @@ impl Engine {
         let Skip { reason, count, first, last, .. } = skip;
         let word = W::KIND.word();
         let (event, said, what) = match reason {
+            // By a clock that is ahead everything was missed; who is told of the clock knows.
+            SkipReason::Missed if self.clock.trust.doubt.is_some() => return,
             SkipReason::Missed => {
                 let what = match count {
                     1 => format!("the {word} of {first} did not run: nobody was there"),
@@ -174,7 +176,8 @@ impl Engine {
         if W::KIND == Kind::Creation {
             facts.snapshot = W::flow(tracked).latest.as_ref().and_then(|run| run.snapshot()).map(Into::into);
         }
-        facts.keeps = Some(keeps(tracked, telling.event));
+        let is_new = W::KIND == Kind::Creation && matches!(telling.event, Event::Creation | Event::Recovered);
+        facts.keeps = Some(keeps(tracked, is_new));
         facts.next = W::pace(entry).and_then(|pace| next(tracked, W::KIND, pace.schedule.next_after(now.wall)));
     }
 }
@@ -195,10 +198,11 @@ pub(super) fn of(tracked: &Tracked) -> OfPolicy {
     OfPolicy { uid: tracked.uid.clone(), name: tracked.name.clone() }
 }
 
-fn keeps(tracked: &Tracked, event: Event) -> String {
+/// `is_new` says that the run at hand has just made one.
+fn keeps(tracked: &Tracked, is_new: bool) -> String {
     let mut keeps = match tracked.last_good.as_deref() {
-        // The one that this very run made is the newest; it is not among what is kept in memory yet.
-        _ if event == Event::Creation => "the newest good snapshot is this one".to_string(),
+        // It is not among what is kept in memory yet.
+        _ if is_new => "the newest good snapshot is this one".to_string(),
         Some(run) => match (run.snapshot(), run.ended_at) {
             (Some(name), Some(at)) => format!("the newest good snapshot is {name}, made at {at}"),
             (None, _) | (_, None) => "a good snapshot".to_string(),

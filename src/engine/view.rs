@@ -34,6 +34,7 @@ struct Shown {
     rhythms: BTreeMap<Box<str>, Rhythm>,
     repositories: Arc<[RepositoryShown]>,
     channels: Arc<[Arc<Channel>]>,
+    default_channels: Arc<[Box<str>]>,
     maintenance: BTreeMap<Box<str>, OperationRecord>,
     verdicts: BTreeMap<Box<str>, OperationRecord>,
     clock_moved_back: Option<(Timestamp, Timestamp)>,
@@ -220,15 +221,23 @@ impl View {
         });
         let repositories = repositories.collect();
         let channels = roster.channels.values().cloned().collect();
+        let default_channels = &roster.settings.notification.channels;
+        let default_channels = default_channels.iter().map(|told| told.channel.clone()).collect();
         let mut shown = self.write();
         shown.problems = problems;
         shown.repositories = repositories;
         shown.channels = channels;
+        shown.default_channels = default_channels;
     }
 
     /// Returns the repositories in force, by name.
     pub fn repositories(&self) -> Vec<RepositoryShown> {
         self.read().repositories()
+    }
+
+    /// Returns the names of those that are told what is about the daemon, and of policies that name nobody.
+    pub fn default_channels(&self) -> Arc<[Box<str>]> {
+        self.read().default_channels.clone()
     }
 
     /// Returns the channels in force, by name.

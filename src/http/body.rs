@@ -643,6 +643,9 @@ pub struct ChannelBody {
     pub quiet_hours: Option<QuietHoursBody>,
     /// Which policies name it.
     pub policies: Vec<String>,
+    /// Whether it is told what is about the daemon, and of policies that name nobody.
+    #[serde(default)]
+    pub is_default: bool,
     /// How many notices it has not taken yet.
     pub waiting: u64,
     /// How many of those that are kept it never took.

@@ -28,6 +28,7 @@ pub const TEST: &str = "/v1/channels/{name}/_test";
 pub async fn channels(axum::extract::State(shared): State) -> Json<ChannelsBody> {
     let view = &shared.api.view;
     let (channels, problems, owed) = (view.channels(), view.problems(), view.daemon().notices);
+    let defaults = view.default_channels();
     let mut told_by: BTreeMap<Box<str>, Vec<String>> = BTreeMap::new();
     for tracked in view.policies(&[]) {
         let named = tracked.entry.iter().flat_map(|entry| &entry.policy.notification.channels);
@@ -45,7 +46,9 @@ pub async fn channels(axum::extract::State(shared): State) -> Json<ChannelsBody>
             .iter()
             .map(|channel| {
                 let policies = told_by.remove(&channel.name).unwrap_or_default();
-                body(channel, &problems, owed.get(&channel.name).copied().unwrap_or_default(), policies)
+                let owed = owed.get(&channel.name).copied().unwrap_or_default();
+                let is_default = defaults.contains(&channel.name);
+                ChannelBody { is_default, ..body(channel, &problems, owed, policies) }
             })
             .collect(),
     })
@@ -67,6 +70,7 @@ fn body(channel: &Channel, problems: &[Problem], owed: Waiting, policies: Vec<St
         repeat_after: rules.repeat_after.as_ref().map(|span| span.written().to_owned()),
         quiet_hours: rules.quiet.as_ref().map(quiet),
         policies,
+        is_default: false,
         waiting: owed.pending,
         undeliverable: owed.undeliverable,
         problems: problems.iter().filter(|problem| *problem.file == *channel.origin).map(shape::problem).collect(),

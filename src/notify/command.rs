@@ -22,9 +22,9 @@ use tokio::sync::oneshot;
 
 use super::secret::Secret;
 use super::{Channel, Conversation, Delivery, Message, Trouble, json};
-use crate::config::ownership::{Refusal, Trust};
 use crate::lifecycle::channel::SecretSource;
 use crate::lifecycle::channel::command::Command;
+use crate::ownership::{Refusal, Trust};
 
 /// Where programs that it starts are looked for. Fixed, so that the daemon's own environment decides nothing.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -16,7 +16,6 @@ use super::shared::Shared;
 use super::shelf::{Shelf, Tracked};
 use super::take_in::{TakenIn, drop_unneeded, take_in};
 use super::{Channel, Document, Entry, Repository, Roster};
-use crate::config::ownership::Trust;
 use crate::config::problem::Problem;
 use crate::config::settings::Settings;
 use crate::config::sources::Sources;
@@ -24,6 +23,7 @@ use crate::config::{Digest, FileKind};
 use crate::drivers::registry;
 use crate::lifecycle::schedule::Calendars;
 use crate::lifecycle::time::Timestamp;
+use crate::ownership::Trust;
 
 /// Answers with the last good version of a file, its path and its text, from before a restart.
 pub(super) type LastGood = dyn Fn(FileKind, &str) -> Option<(String, String)> + Send;

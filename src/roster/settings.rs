@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use crate::config::ownership::{Refusal, Trust};
 use crate::config::problem::Problem;
 use crate::config::reader::Findings;
 use crate::config::settings::Settings;
 use crate::config::sources::Sources;
+use crate::ownership::{Refusal, Trust};
 
 /// Reads the daemon's own settings. What is wrong in them has its default in what is returned;
 /// whoever starts a daemon should not go on when there is an error.

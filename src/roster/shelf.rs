@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::ownership::{Stamp, Trust};
 use crate::config::problem::Problem;
 use crate::config::sources::{self, Sources};
 use crate::config::{Digest, FileKind};
 use crate::lifecycle::time::Timestamp;
+use crate::ownership::{Stamp, Trust};
 
 use super::{build, file_in};
 
@@ -167,7 +167,7 @@ pub(super) fn look(path: &Path, stamp: Option<Stamp>, trust: &Trust, now: Timest
     }
 }
 
-fn refused(path: &Path, refusal: crate::config::ownership::Refusal) -> Problem {
+fn refused(path: &Path, refusal: crate::ownership::Refusal) -> Problem {
     let problem = Problem::of_file(path, refusal.message);
     match refusal.hint {
         Some(hint) => problem.with_hint(hint),

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use super::loader::{LastGood, Load, known};
 use super::shelf::{Shelf, Sight, Tracked, look, scan};
 use super::{Document, file_in};
-use crate::config::ownership::Trust;
 use crate::config::problem::Problem;
 use crate::config::sources::Sources;
 use crate::config::{Digest, FileKind};
+use crate::ownership::Trust;
 
 /// Makes of a name, a file and its text what it stands for, or its problems.
 pub(super) type Build<'b, T> = dyn FnMut(&str, &Path, &str) -> (Option<T>, Vec<Problem>) + 'b;

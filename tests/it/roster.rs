@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use snapkeep::config::FileKind;
-use snapkeep::config::ownership::Trust;
 use snapkeep::config::settings::Defaults;
 use snapkeep::config::sources::Sources;
 use snapkeep::lifecycle::time::Timestamp;
+use snapkeep::ownership::Trust;
 use snapkeep::roster::{Document, Entry, Loader, News, Roster, entry_from_terms, load_settings, terms_text};
 
 /// Far from any file's times, so that every file counts as settled.

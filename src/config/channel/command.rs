@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::text;
-use crate::config::ownership::Trust;
 use crate::config::reader::{Findings, Located};
 use crate::config::table::Table;
 use crate::lifecycle::channel::SecretSource;
 use crate::lifecycle::channel::command::Command;
 use crate::lifecycle::time::Span;
+use crate::ownership::Trust;
 
 /// More than any program logs in with.
 const SECRETS_MAX: usize = 16;

@@ -24,8 +24,8 @@ use std::fmt;
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
-use super::ownership::FILE_BYTES_MAX;
 use super::table::integer;
+use crate::ownership::FILE_BYTES_MAX;
 
 pub use place::told;
 

@@ -8,9 +8,9 @@ use super::super::build::{self, Parts};
 use super::super::shelf::{Found, Shelf, Sight, Tracked, look, scan};
 use super::super::{Document, Entry};
 use super::{Load, Loader, in_force, known};
-use crate::config::ownership::Stamp;
 use crate::config::problem::Problem;
 use crate::config::{Digest, FileKind};
+use crate::ownership::Stamp;
 
 impl Loader {
     pub(super) fn load_policies(&mut self, load: &mut Load) {

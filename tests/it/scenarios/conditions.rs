@@ -322,6 +322,7 @@ fn a_clock_that_is_doubted_is_told_once_and_again_when_it_is_doubted_again() {
     stage.restart("11 10:01");
     let clocks = |stage: &Stage| counted(stage).get(&Event::Clock).copied();
     assert_eq!(clocks(&stage), Some(1));
+    assert_eq!(counted(&stage).get(&Event::Missed), None, "by a clock that is ahead everything was missed");
     stage.tell(What::ConfirmClock).expect("confirmed");
     stage.at("11 11:00");
     assert_eq!(clocks(&stage), Some(1));
