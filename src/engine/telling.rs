@@ -126,12 +126,14 @@ impl Engine {
     /// Tells that triggers were not run, where that is worth it. `before` is how many of this reason were counted
     /// since the last run began, this record not included.
     pub(super) fn tell_skipped<W: Work>(&mut self, tracked: &Tracked, skip: &Skip, before: u64, now: Moment) {
+        // By a clock that is ahead years were missed, or met the run at hand; who is told of the clock knows.
+        if self.clock.trust.doubt.is_some() {
+            return;
+        }
         let Some(entry) = tracked.entry.clone().filter(|entry| self.tells_anybody(entry)) else { return };
         let Skip { reason, count, first, last, .. } = skip;
         let word = W::KIND.word();
         let (event, said, what) = match reason {
-            // By a clock that is ahead everything was missed; who is told of the clock knows.
-            SkipReason::Missed if self.clock.trust.doubt.is_some() => return,
             SkipReason::Missed => {
                 let what = match count {
                     1 => format!("the {word} of {first} did not run: nobody was there"),
