@@ -75,20 +75,10 @@ impl Sources {
         &self.defaults
     }
 
-    /// Returns where the daemon's own file may be, in rising precedence.
-    pub fn settings_files(&self) -> &[PathBuf] {
-        &self.settings
-    }
-
     /// Returns where the daemon's own file is.
     pub fn settings_file(&self) -> Option<PathBuf> {
         let found = self.settings.iter().rev().find(|file| self.is_named || file.symlink_metadata().is_ok());
         found.cloned()
-    }
-
-    /// Whether somebody named the settings' file, so that it has to be there.
-    pub fn is_named(&self) -> bool {
-        self.is_named
     }
 
     /// Returns the folders of a kind of file, in rising precedence, each once.

@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Engine;
-use super::outbox::{About, words};
-use super::telling::of;
+use super::outbox::About;
 use super::tracked::{Tracked, Work};
 use crate::journal::change::Change;
 use crate::lifecycle::creation::Creation;
 use crate::lifecycle::deletion::Deletion;
 use crate::lifecycle::notice::{Alarm, Event, Telling};
-use crate::lifecycle::time::{Moment, Timestamp};
+use crate::lifecycle::time::{Moment, Timestamp, format_millis};
 use crate::lifecycle::workflow::{Ending, Kind, Outcome};
 use crate::roster::Problem;
 
@@ -77,6 +76,10 @@ impl Alarms {
         std::mem::take(&mut self.is_changed).then(|| self.shown())
     }
 
+    fn of_mut(&mut self, alarm: &Alarm) -> Option<&mut Raised> {
+        self.raised.get_mut(&(alarm.event, alarm.subject.clone()))
+    }
+
     fn has(&self, event: Event, subject: &str) -> bool {
         self.raised.contains_key(&(event, subject.into()))
     }
@@ -98,12 +101,7 @@ impl Engine {
         match (doubt, self.alarms.has(Event::Clock, CLOCK)) {
             (Some(doubt), false) => {
                 if let Some(alarm) = self.raise(Event::Clock, CLOCK, doubt.since.wall) {
-                    let telling = self.clock_telling();
-                    let channels = self.default_channels(Event::Clock);
-                    self.owe(&channels, &daemon(alarm.key()), &telling, now);
-                    if let Some(raised) = self.alarms.raised.get_mut(&(Event::Clock, CLOCK.into())) {
-                        raised.told.extend(channels);
-                    }
+                    self.tell_alarm(&alarm, None, now);
                 }
             }
             (None, true) => {
@@ -259,8 +257,7 @@ impl Engine {
                 let Some(every) = repeats(&channel) else { continue };
                 let (due_at, next_at) = alarm.repetition(&every, now.wall);
                 next = Some(next.map_or(next_at, |next| next.min(next_at)));
-                let key = (alarm.event, alarm.subject.clone());
-                let Some(raised) = self.alarms.raised.get_mut(&key) else { continue };
+                let Some(raised) = self.alarms.of_mut(&alarm) else { continue };
                 let Some(due_at) = due_at.map(Timestamp::millis) else { continue };
                 if raised.repeated.insert(channel.clone(), due_at) != Some(due_at) {
                     self.tell_alarm(&alarm, Some((channel, due_at)), now);
@@ -286,7 +283,7 @@ impl Engine {
         }
     }
 
-    /// Tells one channel again.
+    /// Tells every channel the first time, or one again.
     fn tell_alarm(&mut self, alarm: &Alarm, again: Option<(Box<str>, i64)>, now: Moment) {
         match alarm.event {
             Event::Stale | Event::Held => {
@@ -328,8 +325,8 @@ impl Engine {
                 let ms = entry.policy.creation.as_ref().map_or(0, |rule| rule.stale_after.millis());
                 let good_at = tracked.last_good.as_ref().and_then(|run| run.ended_at);
                 let ago_ms = now.wall.since(good_at.unwrap_or(tracked.adopted_at)).max(0);
-                let said = format!("no good snapshot for {}", words(ago_ms - ago_ms % 60_000));
-                let what = format!("there should be one within {}", words(ms));
+                let said = format!("no good snapshot for {}", format_millis(ago_ms - ago_ms % 60_000));
+                let what = format!("there should be one within {}", format_millis(ms));
                 let mut telling = Telling::of(Event::Stale, &tracked.name, &said, what);
                 self.add_state::<Creation>(tracked, &entry, &mut telling, now);
                 telling.facts.snapshot = None;
@@ -361,10 +358,13 @@ impl Engine {
             // By when it is due, not by its number: that is another where the channel's file says another span.
             Some((channel, due_at)) => (vec![channel], format!("{}-{due_at}", alarm.key())),
         };
-        if let Some(raised) = self.alarms.raised.get_mut(&(alarm.event, alarm.subject.clone())) {
+        if let Some(raised) = self.alarms.of_mut(alarm) {
             raised.told.extend(channels.iter().cloned());
         }
-        let about = About { key, policy: tracked.map(of), run_id: None, goes_on: false };
+        let about = match tracked {
+            Some(tracked) => About::of_policy(key, tracked),
+            None => About::of_daemon(key),
+        };
         self.owe(&channels, &about, &telling, now);
     }
 
@@ -405,10 +405,6 @@ impl Engine {
         }
         channels
     }
-}
-
-fn daemon(key: String) -> About {
-    About { key, policy: None, run_id: None, goes_on: false }
 }
 
 /// What is wrong is told by its messages; the lines they speak of may hold what not everybody should read.

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::event::{Done, Errand, Job, Refusal};
+use super::tracked::Tracked;
 use crate::journal::JournalError;
 use crate::journal::change::{Audit, Change, Delivered, Delivery, Notice, OfPolicy, Owed};
 use crate::journal::record::{NoticeRecord, Waiting};
 use crate::lifecycle::channel::{Kind, Rules};
 use crate::lifecycle::notice::{Event, Telling};
 use crate::lifecycle::retry;
-use crate::lifecycle::time::{Moment, format_millis};
+use crate::lifecycle::time::{Moment, Timestamp};
 use crate::notify::{Again, Trouble};
 use crate::roster::{Channel, Roster};
 
@@ -92,6 +93,26 @@ pub(super) struct About {
     pub run_id: Option<Box<str>>,
     /// Whether it is more of the same, which channels may want to hear rarely.
     pub goes_on: bool,
+    /// Before this nobody is told, so that what is alike is told as one.
+    pub earliest: Option<Timestamp>,
+}
+
+impl About {
+    /// Returns what is said of the daemon as a whole.
+    pub fn of_daemon(key: String) -> About {
+        About { key, policy: None, run_id: None, goes_on: false, earliest: None }
+    }
+
+    /// Returns what is said of a policy.
+    pub fn of_policy(key: String, tracked: &Tracked) -> About {
+        let policy = OfPolicy { uid: tracked.uid.clone(), name: tracked.name.clone() };
+        About { policy: Some(policy), ..About::of_daemon(key) }
+    }
+
+    /// Returns what is said of a run: once, whatever is said of others.
+    pub fn of_run(run_id: &str, tracked: &Tracked) -> About {
+        About { run_id: Some(run_id.into()), ..About::of_policy(run_id.to_string(), tracked) }
+    }
 }
 
 impl Outbox {
@@ -262,7 +283,7 @@ impl Engine {
                 // After an error the commit that ends this turn meets the same journal and ends the process.
                 Some(told_at.ok().flatten()?.plus(span.millis()))
             });
-            let due_at = repeat_at.map_or(now.wall, |at| at.max(now.wall));
+            let due_at = [repeat_at, about.earliest].into_iter().flatten().fold(now.wall, Timestamp::max);
             let quiet_until =
                 rules.as_ref().and_then(|rules| rules.quiet.as_ref()).and_then(|quiet| quiet.end(*event, due_at));
             let due_at = quiet_until.unwrap_or(due_at);
@@ -293,7 +314,7 @@ impl Engine {
         let mut others = self.default_channels(Event::Undeliverable);
         others.retain(|channel| *channel != notice.channel);
         let key = format!("notice-{number}-{}", now.wall.millis());
-        let about = About { key, policy: None, run_id: None, goes_on: false };
+        let about = About { earliest: Some(now.wall.plus(GATHER_MS)), ..About::of_daemon(key) };
         let mut telling = Telling::of_daemon(
             Event::Undeliverable,
             &format!("channel {} does not take notices", notice.channel),
@@ -301,14 +322,7 @@ impl Engine {
         );
         telling.facts.why = Some(trouble.to_string());
         telling.facts.look = Some(format!("snapkeep notices show {number}"));
-        let before = self.changes.len();
         self.owe(&others, &about, &telling, now);
-        for change in self.changes.iter_mut().skip(before) {
-            if let Change::Owe(owed) = change {
-                owed.due_at = owed.due_at.max(now.wall.plus(GATHER_MS));
-                owed.gathers = true;
-            }
-        }
     }
 
     /// Lets what these channels have refused be tried at once: their files say something else.
@@ -367,9 +381,4 @@ impl Engine {
 /// Whether a channel has to hear each sign of life, also what is no news.
 pub(super) fn waits_for_signs(roster: &Roster, channel: &str) -> bool {
     roster.channels.get(channel).is_some_and(|channel| matches!(channel.settings.kind, Kind::Ping(_)))
-}
-
-/// Returns a span in words.
-pub(super) fn words(ms: i64) -> String {
-    format_millis(ms)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Engine;
 use super::outbox::{About, waits_for_signs};
 use super::tracked::{Tracked, Work};
-use crate::journal::change::{Change, OfPolicy, Skip, SkipReason};
+use crate::journal::change::{Change, Skip, SkipReason};
 use crate::lifecycle::channel;
 use crate::lifecycle::notice::{self, Event, Telling};
 use crate::lifecycle::policy::Notification;
@@ -66,25 +66,27 @@ impl Engine {
         let held = tracked.held().filter(|_| ending.outcome == Outcome::Held).cloned();
         for mut telling in notice::settled(&tracked.name, W::KIND, ending, was_failing) {
             self.add_state::<W>(tracked, &entry, &mut telling, now);
+            let of_run = About { goes_on, ..About::of_run(run_id, tracked) };
             // What is held again for the same reason is told once.
-            let key = match (&held, telling.event) {
+            let of_episode = match (&held, telling.event) {
                 (Some(held), Event::Held) => {
                     telling.facts.look = Some(format!("snapkeep deletions show {}", held.number));
-                    held.episode.to_string()
+                    About { key: held.episode.to_string(), ..of_run.clone() }
                 }
-                _ => run_id.to_string(),
+                _ => of_run.clone(),
             };
-            let mut channels = self.channels_of(&entry, telling.event, Some(W::KIND));
-            if !telling.is_news {
-                channels.retain(|channel| waits_for_signs(&self.roster, channel));
-            }
-            let about = About { key, policy: Some(of(tracked)), run_id: Some(run_id.into()), goes_on };
+            let channels = self.channels_of(&entry, telling.event, Some(W::KIND));
+            let (signs, people): (Vec<_>, Vec<_>) =
+                channels.into_iter().partition(|channel| waits_for_signs(&self.roster, channel));
             // Before the later one is owed: what a check has not heard by then says nothing any more.
-            for channel in channels.iter().filter(|channel| waits_for_signs(&self.roster, channel)) {
+            for channel in &signs {
                 let (channel, policy_uid) = (channel.clone(), tracked.uid.clone());
                 self.changes.push(Change::Supersede { channel, policy_uid, at: now.wall });
             }
-            self.owe(&channels, &about, &telling, now);
+            self.owe(&signs, &of_run, &telling, now);
+            if telling.is_news {
+                self.owe(&people, &of_episode, &telling, now);
+            }
         }
     }
 
@@ -92,13 +94,7 @@ impl Engine {
     fn tell_settled_by_nobody<W: Work>(&mut self, tracked: &Tracked, run_id: &str, ending: &Ending, now: Moment) {
         for telling in notice::settled(&tracked.name, W::KIND, ending, false) {
             let channels = self.default_channels(telling.event);
-            let about = About {
-                key: run_id.to_string(),
-                policy: Some(of(tracked)),
-                run_id: Some(run_id.into()),
-                goes_on: false,
-            };
-            self.owe(&channels, &about, &telling, now);
+            self.owe(&channels, &About::of_run(run_id, tracked), &telling, now);
         }
     }
 
@@ -114,13 +110,7 @@ impl Engine {
         let what = format!("a {} began", W::KIND.word());
         let mut telling = Telling::of(Event::Start, &tracked.name, &format!("{} begins", W::KIND.word()), what);
         telling.facts.workflow = Some(W::KIND.word().into());
-        let about = About {
-            key: run_id.to_string(),
-            policy: Some(of(tracked)),
-            run_id: Some((**run_id).into()),
-            goes_on: false,
-        };
-        self.owe(&channels, &about, &telling, now);
+        self.owe(&channels, &About::of_run(run_id, tracked), &telling, now);
     }
 
     /// Tells that triggers were not run, where that is worth it. `before` is how many of this reason were counted
@@ -162,8 +152,7 @@ impl Engine {
                 W::flow(tracked).latest.as_ref().map(|run| format!("the run of {} is not over", run.trigger_at));
         }
         let key = format!("{}-{word}-{}", tracked.uid, first.millis());
-        let about = About { key, policy: Some(of(tracked)), run_id: None, goes_on: false };
-        self.owe(&channels, &about, &telling, now);
+        self.owe(&channels, &About::of_policy(key, tracked), &telling, now);
     }
 
     fn tells_anybody(&self, entry: &Entry) -> bool {
@@ -193,11 +182,6 @@ fn pings(ping: &channel::ping::Ping, event: Event, kind: Kind) -> bool {
         _ => false,
     };
     ping.workflows.contains(&kind) && is_sign
-}
-
-/// Returns which policy it is.
-pub(super) fn of(tracked: &Tracked) -> OfPolicy {
-    OfPolicy { uid: tracked.uid.clone(), name: tracked.name.clone() }
 }
 
 /// `is_new` says that the run at hand has just made one.

@@ -620,6 +620,27 @@ fn a_check_hears_of_every_beginning_and_every_end_whatever_the_policy_says() {
 }
 
 #[test]
+fn a_check_hears_how_each_run_ended_also_of_those_that_are_held_for_the_same_reason() {
+    let policy = tidying("db", "0 9 * * *", 3).channels(&["hc", "people"]).conditions(&[Event::Held]);
+    let mut stage = Stage::with("08:55", with(&[policy], |roster| ping(roster, None, &[Kind::Deletion])), 64);
+    keep_days(&mut stage, "db", 12);
+    let mut heard = Vec::new();
+    let mut hear = |stage: &mut Stage, day: &str| {
+        for (notice, _) in std::mem::take(&mut stage.notices) {
+            heard.push(format!("{day} {} {}", notice.channel, notice.event.word()));
+            stage.deliver(&notice.key, Ok(()));
+        }
+    };
+    for day in ["1", "2"] {
+        stage.at(&format!("{day} 09:00"));
+        hear(&mut stage, day);
+        stage.obey_all();
+        hear(&mut stage, day);
+    }
+    assert_eq!(heard, ["1 hc start", "1 hc held", "1 people held", "2 hc start", "2 hc held"]);
+}
+
+#[test]
 fn what_a_check_was_not_told_of_a_beginning_says_nothing_after_the_end() {
     let policy = creating("db", "0 9 * * *").channels(&["hc"]);
     let roster = with(&[policy], |roster| ping(roster, None, &[Kind::Creation]));
