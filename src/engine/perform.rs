@@ -111,7 +111,8 @@ impl Performer {
     }
 }
 
-fn message(errand: Errand, host: Box<str>) -> Message {
+/// Returns what a channel is told by an errand, from the machine `host`.
+pub fn message(errand: Errand, host: Box<str>) -> Message {
     let Errand { record, channel: _, installation, attempt, sent_at } = errand;
     let NoticeRecord { notice, count, latest_at, .. } = record;
     let Notice { key, policy, run_id, event, channel: _, subject, facts, at } = notice;

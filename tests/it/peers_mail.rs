@@ -1,13 +1,21 @@
 //! Mail that a real Postfix takes or refuses.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::sync::Arc;
 
+use snapkeep::engine::perform;
+use snapkeep::lifecycle::channel::Rules;
 use snapkeep::lifecycle::channel::mail::{Mail, Tls};
+use snapkeep::lifecycle::notice::Event;
 use snapkeep::notify::mail::Sender;
-use snapkeep::notify::{Again, Trouble};
+use snapkeep::notify::{Again, Conversation, Trouble};
+use snapkeep::roster::Roster;
 
 use crate::mail::{deliver, holds_no_password, login, mailbox, message, settings};
 use crate::support::postfix::Postfix;
+use crate::support::roster::{PolicyText, channel_with, roster};
+use crate::support::stage::Stage;
 use crate::support::tls;
 
 /// What a channel says that speaks to Postfix.
@@ -172,4 +180,58 @@ async fn what_postfix_takes_later_is_delivered_later_and_to_nobody_twice() {
     let to: Vec<String> = mails.iter().map(|mail| header(mail, "Delivered-To")).collect();
     assert_eq!(to, ["ops@example.test", "ops@example.test", "full@example.test"]);
     assert_eq!(header(&mails[1], "Message-ID"), header(&mails[2], "Message-ID"));
+}
+
+/// By the clock of the test: it goes at 09:05 and is back at 10:05.
+#[test]
+fn what_a_postfix_was_not_told_that_was_gone_for_an_hour_it_is_told_once_when_it_is_back() {
+    let Some(postfix) = Postfix::start("mail to a Postfix that is gone for an hour") else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let policy = PolicyText::new("db", "*/10 * * * *", None).channels(&["ops"]).conditions(&[Event::Creation]);
+    let mut mended = Roster::clone(&roster(&[policy]));
+    let mut channel = channel_with("ops", Rules::default());
+    channel.sender = Arc::new(Sender::new(&to_postfix(&postfix, Tls::StartTls)));
+    mended.channels.insert("ops".into(), Arc::new(channel));
+    let mut stage = Stage::with("08:55", Arc::new(mended), 64);
+
+    let mut tries = [0; 3];
+    let mut taken: Vec<String> = Vec::new();
+    for minute in 0..=80 {
+        match minute {
+            5 => postfix.go(),
+            65 => postfix.come_back(),
+            _ => {}
+        }
+        stage.at(&format!("{:02}:{:02}", 9 + minute / 60, minute % 60));
+        stage.obey_all();
+        while let Some(errand) = stage.errands.pop() {
+            let channel = errand.channel.clone().expect("it is there");
+            let message = perform::message(errand, "backup1".into());
+            let told = runtime.block_on(perform::tell(&channel, &message, &mut Conversation::default()));
+            let is_gone = (5..65).contains(&minute);
+            tries[if minute < 5 { 0 } else { 1 + usize::from(!is_gone) }] += 1;
+            match told {
+                Ok(_) => {
+                    assert!(!is_gone, "nobody is there at minute {minute}");
+                    taken.push(message.key.clone().into());
+                    stage.deliver(&message.key, Ok(()));
+                }
+                Err(trouble) => {
+                    assert!(is_gone && trouble.why.contains("Connection refused"), "minute {minute}: {trouble:?}");
+                    stage.deliver_trouble(&message.key, trouble);
+                }
+            }
+        }
+    }
+    // One of 09:00, then each ten minutes: 09:10 to 10:00 while it was gone, and 10:10 and 10:20 afterwards.
+    assert_eq!((tries[0], tries[2], taken.len()), (1, 8, 9), "{taken:?}");
+    assert!((5..=15).contains(&tries[1]), "one tries now and then whether it is back: {} times", tries[1]);
+    let mails = postfix.mails_when(taken.len());
+    let mut in_box: Vec<String> = mails.iter().map(|mail| header(mail, "X-Snapkeep-Key")).collect();
+    in_box.sort();
+    taken.sort();
+    assert_eq!(in_box, taken);
+    let identities: BTreeSet<String> = mails.iter().map(|mail| header(mail, "Message-ID")).collect();
+    assert_eq!(identities.len(), taken.len());
+    assert!(stage.view.daemon().notices.is_empty(), "{:?}", stage.view.daemon().notices);
 }

@@ -2,6 +2,7 @@
 # A Postfix of its own, on loopback alone, that keeps its mail.
 # usage: postfix.sh start FOLDER STARTTLS IMPLICIT OPEN TLS
 #        postfix.sh stop FOLDER
+#        postfix.sh again FOLDER
 # STARTTLS, IMPLICIT and OPEN are ports of 127.0.0.1; the first listens at 127.0.0.2 too, for which its certificate is
 # not good. The first two want a login, OPEN offers no TLS and wants none. TLS is a folder with server.pem and
 # server.key. For root, on Debian.
@@ -20,10 +21,16 @@ conf=$folder/conf
 PATH=$PATH:/usr/sbin:/sbin
 export PATH
 
-if [ "$command" = stop ]; then
+case $command in
+stop)
     postfix -c "$conf" stop
     exit
-fi
+    ;;
+again)
+    postfix -c "$conf" start
+    exit
+    ;;
+esac
 
 starttls=$3 implicit=$4 open=$5 tls=$6
 user=snapkeep realm=snapkeep.test

@@ -88,6 +88,21 @@ impl Postfix {
         fs::write(self.folder.path().join("recipients"), recipients).expect("written");
     }
 
+    /// Ends it, and keeps its box.
+    pub fn go(&self) {
+        self.order("stop");
+    }
+
+    /// Starts it anew, where it was.
+    pub fn come_back(&self) {
+        self.order("again");
+    }
+
+    fn order(&self, word: &str) {
+        let output = Command::new("sh").arg(SCRIPT).arg(word).arg(self.folder.path()).output().expect("it runs");
+        assert!(output.status.success(), "{word}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// Returns what it says of itself.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
