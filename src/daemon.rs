@@ -468,7 +468,7 @@ fn check(state: &Path) -> Result<(), String> {
 }
 
 /// Returns what the loader asks for a file that is bad at start: the journal remembers.
-fn last_good(state: &Path) -> impl Fn(FileKind, &str) -> Option<(String, String)> + Send + 'static {
+pub fn last_good(state: &Path) -> impl Fn(FileKind, &str) -> Option<(String, String)> + Send + 'static {
     let state = state.to_path_buf();
     move |kind, name| {
         let kind = match kind {

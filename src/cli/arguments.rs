@@ -25,7 +25,8 @@ Exit codes:
   1   refused or failed; for `check`: warnings
   2   wrong usage, bad configuration, or another daemon has the state directory
   3   the daemon cannot be reached
-  74  the journal could not be read or written";
+  74  the journal could not be read or written
+Those of `health`: 0 well, 1 somebody should look, 2 somebody has to, 3 nobody can tell";
 
 /// Keeps snapshots by policy: takes them on schedule, deletes old ones by rule, explains itself.
 #[derive(Debug, Parser)]
@@ -80,6 +81,17 @@ pub enum Command {
     /// Tell what policies are doing, why, and what comes next
     Explain {
         /// Policies, with * and ?; all when none is named
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+
+    /// Tell how policies are, in a line for monitoring
+    ///
+    /// The age of the newest good snapshot against what the policy's schedule promises decides. Exit code 0: all is
+    /// well; 1: somebody should look; 2: somebody has to; 3: nobody can tell. Without a daemon the journal is read; a
+    /// repository is never asked.
+    Health {
+        /// Policies, with * and ?; all, and the daemon itself, when none is named
         #[arg(value_name = "NAME")]
         names: Vec<String>,
     },

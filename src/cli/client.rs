@@ -62,6 +62,11 @@ impl Client {
         self.request(Method::GET, path, None, Vec::new(), ANSWER_TIME_MAX)
     }
 
+    /// Asks for something that has to come within a span.
+    pub fn get_within(&self, path: &str, limit: Duration) -> Result<Answer, Failure> {
+        self.request(Method::GET, path, None, Vec::new(), limit)
+    }
+
     /// Asks for something that may take minutes.
     pub fn look(&self, path: &str) -> Result<Answer, Failure> {
         self.request(Method::GET, path, None, Vec::new(), LOOK_TIME_MAX)

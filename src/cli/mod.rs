@@ -1,6 +1,6 @@
 //! The command line: a caller like any other. What it shows it asks of the daemon over its socket;
 //! only `check`, `restore`, `key`, `policy import` and `export`, and the list of a repository read the configuration
-//! themselves, so that they work without one, and `driver test` needs neither.
+//! themselves, so that they work without one, as `health` does where there is none; `driver test` needs neither.
 //!
 //! Every command returns how it ended or why it did not; one place prints that and picks the exit
 //! code. What comes from elsewhere (names, messages) is made safe for a terminal before it is shown.
@@ -14,6 +14,7 @@ mod deletions;
 mod driver;
 mod explain;
 mod export;
+mod health;
 mod history;
 mod import;
 mod journal;
@@ -94,6 +95,7 @@ fn dispatch(arguments: Arguments, out: &mut Out<'_>) -> Result<Exit, Failure> {
         Command::Run => run::run(&choice),
         Command::Quickstart { path } => quickstart::quickstart(&path, out),
         Command::Check => check::check(&choice, out),
+        Command::Health { names } => health::health(&choice, client, &names, out),
         Command::Explain { names } => explain::explain(&client()?, &names, out),
         Command::Policy { command: PolicyCommand::Import(arguments) } => import::import(&choice, arguments, out),
         Command::Policy { command: PolicyCommand::Export { names } } => export::export(&choice, &names, out),

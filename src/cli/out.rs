@@ -2,6 +2,7 @@
 //! comes from elsewhere cannot steer the terminal.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -72,6 +73,16 @@ impl Failure {
     /// Whether the daemon could not be reached.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Failure::Told { exit: Exit::Unreachable, .. })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Closed => f.write_str("nobody reads any more"),
+            Failure::Told { message, .. } => f.write_str(message),
+            Failure::Refused { problem, .. } => f.write_str(&problem.detail),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::config::zone;
 use crate::daemon;
 use crate::http::body::ProblemBody;
 use crate::http::problem_body;
-use crate::journal::{self, Depth, ErrorKind, OpenError};
+use crate::journal::{self, Depth, ErrorKind, OpenError, Reader};
 use crate::lifecycle::keep_rules::KeepRules;
 use crate::lifecycle::time::Timestamp;
 use crate::roster::{Entry, Loader, Repository, Roster, load_settings};
@@ -60,6 +60,17 @@ pub fn load(choice: &ConfigChoice) -> Loaded {
     let roster = Loader::new(sources, |_, _| None).load(clock::now().wall);
     let problems = roster.problems.iter().map(problem_body).collect();
     Loaded { roster, problems }
+}
+
+/// Reads what a daemon would put in force: of a file that is no good, its last good version.
+pub fn load_in_force(choice: &ConfigChoice, settings: &Settings) -> Arc<Roster> {
+    let sources = choice.0.clone().with_state(&settings.state_dir);
+    Loader::new(sources, daemon::last_good(&settings.state_dir)).load(clock::now().wall)
+}
+
+/// Opens the journal for reading, without a daemon.
+pub fn journal_reader(state_dir: &Path) -> Result<Reader, Failure> {
+    Reader::open(state_dir).map_err(|error| unopened(&error))
 }
 
 /// Returns the folders in which policies are looked for, in rising precedence; the last is where people write.
@@ -148,7 +159,8 @@ pub fn journal_restore(state_dir: &Path, file: &Path) -> Result<Option<PathBuf>,
     journal::restore(state_dir, file, now()).map_err(|error| unopened(&error))
 }
 
-fn now() -> Timestamp {
+/// Returns what time it is.
+pub fn now() -> Timestamp {
     clock::now().wall
 }
 

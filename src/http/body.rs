@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 mod channels;
 mod deletions;
 mod foresight;
+mod health;
 mod notices;
 mod single;
 mod tokens;
@@ -21,6 +22,7 @@ pub use foresight::{
     ChangeBody, CompareOrder, ComparisonBody, CountBody, DraftOrder, FateBody, ForeseeOrder, ForeseenBody,
     ForesightBody, GoneBody, HeldBody, LifeBody, SideBody, SignBody, UntilBody,
 };
+pub use health::{CheckupBody, CheckupsBody, HealthBody};
 pub use notices::{NoticeBody, NoticesBody};
 pub use single::{
     ChangeOrderBody, HoldBody, HoldOrderBody, HoldsBody, NamedBody, PreviewOrderBody, ReleaseOrderBody, SingleBody,
@@ -590,15 +592,6 @@ pub struct CheckBody {
 pub struct BackupBody {
     /// Where the copy is.
     pub file: String,
-}
-
-/// The answer of `/health`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct HealthBody {
-    /// `ok`, `warning` or `critical`.
-    pub status: Word,
-    /// Why it is not `ok`, the gravest first.
-    pub reasons: Vec<String>,
 }
 
 /// A refusal (RFC 9457).

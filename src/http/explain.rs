@@ -32,7 +32,7 @@ const SLIP_CHARACTERS_MAX: usize = 256;
 #[serde(deny_unknown_fields)]
 pub struct Names {
     #[serde(default)]
-    name: String,
+    pub name: String,
 }
 
 /// `GET /v1/explain?name=a*,b`
@@ -146,7 +146,8 @@ pub fn check_count(names: &[String]) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn is_pattern(name: &str) -> bool {
+/// Whether it stands for several names.
+pub fn is_pattern(name: &str) -> bool {
     name.contains(['*', '?'])
 }
 

@@ -1,17 +1,23 @@
 //! Whether somebody should look: for monitoring, from the last published view.
 
+use std::cmp::Reverse;
+
 use axum::Json;
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
 use axum::http::StatusCode;
 
-use crate::engine::tracked::{Flow, Tracked};
+use crate::engine::tracked::Tracked;
 use crate::engine::view::Daemon;
 use crate::journal::record::OperationOutcome;
-use crate::lifecycle::notice::Event;
+use crate::lifecycle::health::{Expectation, Health, Vitals};
 use crate::lifecycle::time::{Moment, format_millis};
-use crate::lifecycle::workflow::Outcome;
+use crate::lifecycle::workflow::Kind;
 
 use super::State;
-use super::body::HealthBody;
+use super::body::{CheckupBody, CheckupsBody, HealthBody};
+use super::error::ApiError;
+use super::explain::{Names, is_pattern, names};
 
 /// The engine moves at least once a minute; twice that is a stall.
 const TURN_AGE_MAX_MS: i64 = 120_000;
@@ -22,44 +28,98 @@ const REASONS_MAX: usize = 100;
 pub async fn health(axum::extract::State(shared): State) -> (StatusCode, Json<HealthBody>) {
     let now = (shared.api.clock)();
     let daemon = shared.api.view.daemon();
-    let policies = shared.api.view.policies(&[]);
-    let critical = critical(&daemon, now);
-    let mut warnings = warnings(&daemon, now);
-    warnings.extend(policies.iter().flat_map(|tracked| of_policy(tracked)));
-    let stale = |uid: &str| daemon.alarms.iter().any(|alarm| alarm.event == Event::Stale && *alarm.subject == *uid);
-    let stale = policies.iter().filter(|tracked| stale(&tracked.uid));
-    warnings.extend(stale.map(|tracked| format!("{}: no good snapshot for too long", tracked.name)));
-
-    let (code, status) = match (critical.is_empty(), warnings.is_empty()) {
-        (true, true) => (StatusCode::OK, "ok"),
-        (true, false) => (StatusCode::OK, "warning"),
-        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "critical"),
-    };
-    let mut reasons = critical;
-    reasons.append(&mut warnings);
+    let mut found = vec![];
+    for tracked in shared.api.view.policies(&[]) {
+        let checkup = vitals(&tracked).check(now.wall);
+        found.extend(checkup.reasons.into_iter().map(|reason| (checkup.health, format!("{}: {reason}", tracked.name))));
+    }
+    found.sort_by_key(|(health, _)| Reverse(*health));
+    let (mut health, mut reasons) = of_daemon(&daemon, now);
+    health = found.first().map_or(health, |(of_policies, _)| health.max(*of_policies));
+    reasons.extend(found.into_iter().map(|(_, reason)| reason));
     if reasons.len() > REASONS_MAX {
         let more = reasons.len() - REASONS_MAX;
         reasons.truncate(REASONS_MAX);
         reasons.push(format!("and {more} more"));
     }
-    (code, Json(HealthBody { status: status.into(), reasons }))
+    answer(health, reasons)
+}
+
+/// `GET /health/live`: 200 while the engine moves, or says why it does not. For what starts anew whatever hangs.
+pub async fn live(axum::extract::State(shared): State) -> (StatusCode, Json<HealthBody>) {
+    let now = (shared.api.clock)();
+    let daemon = shared.api.view.daemon();
+    let reasons: Vec<String> = stalled(&daemon, now).filter(|_| daemon.safe_mode.is_none()).into_iter().collect();
+    answer(if reasons.is_empty() { Health::Ok } else { Health::Critical }, reasons)
+}
+
+/// `GET /health/ready`: 200 while it makes and deletes snapshots, and takes commands.
+pub async fn ready(axum::extract::State(shared): State) -> (StatusCode, Json<HealthBody>) {
+    let now = (shared.api.clock)();
+    let reasons = critical(&shared.api.view.daemon(), now);
+    answer(if reasons.is_empty() { Health::Ok } else { Health::Critical }, reasons)
+}
+
+/// `GET /v1/health?name=a*,b`: how each policy is. Where policies are named, of the daemon only what is critical.
+pub async fn checkups(
+    axum::extract::State(shared): State,
+    query: Result<Query<Names>, QueryRejection>,
+) -> Result<Json<CheckupsBody>, ApiError> {
+    let names = names(&query?.0.name)?;
+    let now = (shared.api.clock)();
+    let daemon = shared.api.view.daemon();
+    let tracked = shared.api.view.policies(&names);
+    let is_known = |name: &String| is_pattern(name) || tracked.iter().any(|tracked| *tracked.name == **name);
+    let policies = tracked.iter().map(|tracked| {
+        let good_at = tracked.last_good.as_ref().and_then(|run| run.ended_at);
+        CheckupBody::of(&tracked.name, good_at, vitals(tracked).check(now.wall))
+    });
+    let (health, reasons) = if names.is_empty() {
+        of_daemon(&daemon, now)
+    } else {
+        let reasons = critical(&daemon, now);
+        (if reasons.is_empty() { Health::Ok } else { Health::Critical }, reasons)
+    };
+    Ok(Json(CheckupsBody {
+        daemon: HealthBody { status: health.word().into(), reasons },
+        policies: policies.collect(),
+        unknown: names.iter().filter(|name| !is_known(name)).cloned().collect(),
+        notices_waiting: daemon.notices.values().map(|waiting| waiting.pending).sum(),
+        notices_undeliverable: daemon.notices.values().map(|waiting| waiting.undeliverable).sum(),
+    }))
+}
+
+fn answer(health: Health, reasons: Vec<String>) -> (StatusCode, Json<HealthBody>) {
+    let code = if health == Health::Critical { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    (code, Json(HealthBody { status: health.word().into(), reasons }))
+}
+
+fn of_daemon(daemon: &Daemon, now: Moment) -> (Health, Vec<String>) {
+    let mut reasons = critical(daemon, now);
+    let mut health = if reasons.is_empty() { Health::Ok } else { Health::Critical };
+    if daemon.safe_mode.is_none() {
+        let mut warnings = warnings(daemon, now);
+        if !warnings.is_empty() {
+            health = health.max(Health::Warning);
+        }
+        reasons.append(&mut warnings);
+    }
+    (health, reasons)
+}
+
+/// Returns why it may be that the engine hangs.
+fn stalled(daemon: &Daemon, now: Moment) -> Option<String> {
+    let Some(turn) = &daemon.last_turn else { return Some("the engine has not moved yet".to_string()) };
+    let age = now.since(turn);
+    let whole = format_millis(age - age % 1000);
+    (age > TURN_AGE_MAX_MS).then(|| format!("the engine has not moved for {whole}"))
 }
 
 fn critical(daemon: &Daemon, now: Moment) -> Vec<String> {
     if let Some(why) = &daemon.safe_mode {
         return vec![format!("safe mode: {why}")];
     }
-    let mut reasons = daemon.restrictions.to_vec();
-    reasons.extend(match daemon.last_turn {
-        None => Some("the engine has not moved yet".to_string()),
-        Some(turn) => {
-            let age = now.since(&turn);
-            let stalled = age > TURN_AGE_MAX_MS;
-            let whole = format_millis(age - age % 1000);
-            stalled.then(|| format!("the engine has not moved for {whole}"))
-        }
-    });
-    reasons
+    daemon.restrictions.iter().cloned().chain(stalled(daemon, now)).collect()
 }
 
 fn warnings(daemon: &Daemon, now: Moment) -> Vec<String> {
@@ -81,21 +141,22 @@ fn warnings(daemon: &Daemon, now: Moment) -> Vec<String> {
     problems.chain(notices).chain(chores).chain(overdue).chain(repositories).collect()
 }
 
-fn of_policy(tracked: &Tracked) -> Vec<String> {
-    let mut reasons = Vec::new();
-    reasons.extend(of_flow(&tracked.creation).map(|what| format!("{}: creation {what}", tracked.name)));
-    reasons.extend(of_flow(&tracked.deletion).map(|what| format!("{}: deletion {what}", tracked.name)));
-    reasons
-}
-
-fn of_flow<S>(flow: &Flow<S>) -> Option<String> {
-    let run = flow.latest.as_deref()?;
-    let what = match run.outcome? {
-        Outcome::Succeeded | Outcome::Cancelled => return None,
-        Outcome::Failed => "failed",
-        Outcome::TimeLimitExceeded => "exceeded its time limit",
-        Outcome::Held => "is held",
+/// Returns what is known of a policy.
+fn vitals(tracked: &Tracked) -> Vitals {
+    let expectation = match tracked.creation_rule() {
+        Some(rule) => Expectation::Within(rule.stale_after.millis()),
+        None => Expectation::Nothing,
     };
-    let why = run.blame().map(str::to_string).or_else(|| run.message());
-    Some(why.map_or_else(|| what.to_string(), |why| format!("{what}: {why}")))
+    let ended = [(Kind::Creation, &tracked.creation.latest), (Kind::Deletion, &tracked.deletion.latest)];
+    let ended = ended.into_iter().filter_map(|(kind, run)| {
+        let run = run.as_deref()?;
+        Some((kind, run.outcome?, run.blame().map(str::to_string).or_else(|| run.message())))
+    });
+    Vitals {
+        expectation,
+        is_enabled: tracked.is_enabled(),
+        adopted_at: tracked.adopted_at,
+        good_at: tracked.last_good.as_ref().and_then(|run| run.ended_at),
+        ended: ended.collect(),
+    }
 }

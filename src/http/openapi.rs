@@ -162,6 +162,7 @@ fn takes() -> Vec<Takes> {
     const WRITE: &[(&str, &str)] = &[("refresh", "string")];
     vec![
         get("/v1/explain", NAMES),
+        get("/v1/health", NAMES),
         get("/v1/policies", NAMES),
         get("/v1/policies/{name}/plan", &[("at", "integer")]),
         get("/v1/history", &[("name", "string"), ("workflow", "string"), ("limit", "integer")]),

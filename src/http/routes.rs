@@ -57,6 +57,9 @@ pub fn routes() -> Vec<Route> {
     use Role::{Admin, Operator, Viewer};
     let mut routes = vec![
         get(Viewer, Quick, "/health", "Tells whether somebody should look.", health::health),
+        get(Viewer, Quick, "/health/live", "Tells whether the engine moves.", health::live),
+        get(Viewer, Quick, "/health/ready", "Tells whether snapshots are made and deleted.", health::ready),
+        get(Viewer, Quick, "/v1/health", "Tells how each policy is, by the age of what it keeps.", health::checkups),
         get(Viewer, Quick, "/v1/openapi.json", "Describes all that can be asked.", openapi::openapi),
         get(Viewer, Quick, "/v1/explain", "Tells what is going on, why, and what comes next.", explain::explain),
         get(Viewer, Quick, "/v1/policies", "Lists the policies in force.", explain::policies),

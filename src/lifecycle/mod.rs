@@ -11,6 +11,7 @@ pub mod date_format;
 pub mod deletion;
 pub mod estate;
 pub mod foresight;
+pub mod health;
 pub mod hex;
 pub mod hold;
 pub mod keep_rules;

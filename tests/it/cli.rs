@@ -53,6 +53,7 @@ fn every_command_and_argument_says_what_it_is_for() {
               quickstart  Set up a first policy for a directory and run it, here and now
               check       Read the configuration and tell everything that is wrong with it
               explain     Tell what policies are doing, why, and what comes next
+              health      Tell how policies are, in a line for monitoring
               policy      List, show, start, stop, run, import and export policies
               snapshots   List the snapshots there are, as the repositories tell it
               hold        Keep single snapshots, whatever the policies say, and show what is kept so
@@ -93,6 +94,7 @@ fn every_command_and_argument_says_what_it_is_for() {
               2   wrong usage, bad configuration, or another daemon has the state directory
               3   the daemon cannot be reached
               74  the journal could not be read or written
+            Those of `health`: 0 well, 1 somebody should look, 2 somebody has to, 3 nobody can tell
         "#]],
     );
 }
