@@ -8,18 +8,20 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch as flag;
+use tokio::sync::{oneshot, watch as flag};
 
 use crate::clock;
 use crate::config::access::is_loopback;
@@ -39,10 +41,13 @@ use crate::journal::change::DocumentKind;
 use crate::journal::record::Document;
 use crate::journal::{self, Depth, Journal, JournalError, OpenError, Reader};
 use crate::roster::{FileKind, Loader, Problem};
+use crate::service::{self, Service};
 use crate::upkeep::Upkeep;
 use crate::watch::{self, Waker};
 use crate::witness::Witnesses;
 
+/// Nothing is due in safe mode but signs of life, which say how soon.
+const SAFE_MODE_WAIT_MAX: Duration = Duration::from_secs(3_600);
 /// Threads of the runtime: drivers and callers wait much and compute little.
 const RUNTIME_THREADS: usize = 2;
 
@@ -95,11 +100,13 @@ pub struct Started {
 pub fn run(sources: &Sources, settings: &Settings, started: impl FnOnce(Started)) -> Result<(), DaemonError> {
     let state = settings.state_dir.clone();
     let now = clock::now();
+    let mut service = Service::from_environment();
+    service.starts(fs::metadata(state.join(journal::FILE)).map_or(0, |journal| journal.len()));
     let journal = match Journal::open(&state, now) {
         Ok(journal) => Some(journal),
         Err(OpenError::Failed(error)) => return Err(DaemonError::Journal(error)),
         Err(damage @ (OpenError::Corrupt(_) | OpenError::Missing(_))) => {
-            return safe_mode(sources, settings, &damage, started);
+            return safe_mode(sources, settings, &damage, service, started);
         }
         Err(other) => return Err(DaemonError::Refused(other.to_string())),
     };
@@ -175,19 +182,21 @@ pub fn run(sources: &Sources, settings: &Settings, started: impl FnOnce(Started)
     }
     let handle = runtime.handle().clone();
     let engine_inbox = inbox.clone();
+    let stop_timeout = Duration::from_millis(u64::try_from(settings.stop_timeout.millis()).unwrap_or_default());
     let engine = thread::Builder::new()
         .name("engine".into())
         .spawn(move || {
             let mut performer = Performer::new(handle, engine_inbox);
-            run::run(engine, errands, &events, &mut performer)
+            run::run(engine, errands, &events, &mut performer, &mut service, stop_timeout)
         })
         .map_err(DaemonError::system("start the engine's thread"))?;
     tracing::info!(socket = %settings.socket.display(), state = %state.display(), "snapkeep is up");
+    service::ready();
     started(Started { view, safe_mode: None });
 
     let outcome = engine.join();
     let _ = ending.send(true);
-    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    runtime.shutdown_timeout(Duration::from_secs(2));
     match outcome {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(DaemonError::Journal(error)),
@@ -206,6 +215,7 @@ fn safe_mode(
     sources: &Sources,
     settings: &Settings,
     damage: &OpenError,
+    mut service: Service,
     started: impl FnOnce(Started),
 ) -> Result<(), DaemonError> {
     let _lock = journal::Lock::take(&settings.state_dir).map_err(|error| DaemonError::Refused(error.to_string()))?;
@@ -223,15 +233,27 @@ fn safe_mode(
         Api { view: view.clone(), inbox: inbox.clone(), records: None, upkeep: None, editing: None, clock: clock::now };
     listen(&runtime, settings, api, Doors::SocketOnly, ended)?;
     signals(&runtime, &inbox, None)?;
+    service::ready_in_safe_mode(&why);
     started(Started { view, safe_mode: Some(why.clone()) });
-    while let Ok(event) = events.recv() {
+    loop {
+        let patience = service.lives(clock::now()).min(SAFE_MODE_WAIT_MAX);
+        let event = match events.recv_timeout(patience) {
+            Ok(event) => event,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
         match event {
-            Event::Stop => break,
+            Event::Stop => {
+                service::stopping(Duration::ZERO);
+                break;
+            }
             Event::Command(command) => {
                 let refusal = crate::engine::event::Refusal::Unavailable(why.clone());
                 let _ = command.reply.send(Err(refusal));
             }
-            Event::Loaded(_)
+            // Nothing is taken in here: whoever waits for that need not.
+            Event::Mark(_)
+            | Event::Loaded(_)
             | Event::Answered { .. }
             | Event::Progressed { .. }
             | Event::Delivered { .. }
@@ -371,7 +393,7 @@ fn teller(view: &Arc<View>, of: &str) -> TellTrouble {
     })
 }
 
-/// SIGTERM and SIGINT stop; SIGHUP reads the configuration again.
+/// SIGTERM and SIGINT stop, the second time at once; SIGHUP reads the configuration again.
 fn signals(
     runtime: &Runtime,
     inbox: &SyncSender<Event>,
@@ -382,29 +404,49 @@ fn signals(
     let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::system(what))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::system(what))?;
     let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::system(what))?;
+    let reload_inbox = inbox.clone();
+    runtime.spawn(async move {
+        // What comes meanwhile is one more signal afterwards, however often it came.
+        while hangup.recv().await.is_some() {
+            service::reloading();
+            if let Some((waker, tls)) = &reload {
+                tracing::info!("SIGHUP: reading the configuration again");
+                read_again(waker, tls.as_ref(), &reload_inbox).await;
+            }
+            service::ready();
+        }
+    });
     let inbox = inbox.clone();
     runtime.spawn(async move {
+        let mut word = "stopping";
         loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hangup.recv() => {
-                    if let Some((waker, tls)) = &reload {
-                        tracing::info!("SIGHUP: reading the configuration again");
-                        waker.wake();
-                        if let Some(tls) = tls.clone() {
-                            let uptime = clock::now().uptime;
-                            // What is wrong with it is told where problems are.
-                            let _ = tokio::task::spawn_blocking(move || tls.look(uptime)).await;
-                        }
-                    }
-                }
+            let heard = tokio::select! {
+                heard = terminate.recv() => heard,
+                heard = interrupt.recv() => heard,
+            };
+            tracing::info!("{word}");
+            if heard.is_none() || inbox.send(Event::Stop).is_err() {
+                break;
             }
+            word = "stopping at once";
         }
-        tracing::info!("stopping");
-        let _ = inbox.send(Event::Stop);
     });
     Ok(())
+}
+
+/// Returns once what is in the files is in force, and the certificate was looked at.
+async fn read_again(waker: &Waker, tls: Option<&Tls>, inbox: &SyncSender<Event>) {
+    if let Some(tls) = tls.cloned() {
+        let uptime = clock::now().uptime;
+        // What is wrong with it is told where problems are.
+        let _ = tokio::task::spawn_blocking(move || tls.look(uptime)).await;
+    }
+    // An error says that the loader or the engine is gone: the daemon is about to end, and says so itself.
+    if waker.read().await.is_ok() {
+        let (mark, reached) = oneshot::channel();
+        let _ = inbox.send(Event::Mark(mark));
+        let _ = reached.await;
+    }
 }
 
 fn chores(settings: &Settings, state: &Path, waker: &Waker, inbox: &SyncSender<Event>, upkeep: Upkeep) -> Vec<Task> {

@@ -27,6 +27,7 @@ mod loaded;
 mod operations;
 mod outbox;
 pub mod perform;
+pub mod pulse;
 mod pump;
 mod reconcile;
 mod restrict;
@@ -127,6 +128,8 @@ pub struct Engine {
     woken: BTreeSet<u32>,
     errands: Errands,
     replies: Vec<Reply>,
+    /// Who wants to know when all that was said before has been taken in.
+    marks: Vec<oneshot::Sender<()>>,
 }
 
 /// When the journal's log is to be written back: some seconds after much was committed, so that the
@@ -226,6 +229,7 @@ impl Engine {
             woken: BTreeSet::new(),
             errands: Errands::default(),
             replies: Vec::new(),
+            marks: Vec::new(),
         };
         for tracked in known {
             engine.track(tracked);
@@ -345,6 +349,7 @@ impl Engine {
             Event::Left { guest } => self.leave_guest(guest),
             Event::Witnessed(heard) => self.hear_witnesses(&heard, now),
             Event::ClockStepped => self.pump_all(now),
+            Event::Mark(mark) => self.marks.push(mark),
             Event::Stop => self.stopping = true,
         }
         Ok(())
@@ -432,6 +437,10 @@ impl Engine {
             }
         }
         self.end_unheard_operations(unheard, now)?;
+        for mark in std::mem::take(&mut self.marks) {
+            // Whoever wanted to know may have gone.
+            let _ = mark.send(());
+        }
         Ok(std::mem::take(&mut self.errands))
     }
 
