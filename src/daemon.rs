@@ -7,6 +7,8 @@
 //!                             └────────────┘
 //! ```
 
+mod signals;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -20,8 +22,7 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{oneshot, watch as flag};
+use tokio::sync::watch as flag;
 
 use crate::clock;
 use crate::config::access::is_loopback;
@@ -126,9 +127,6 @@ pub fn run(sources: &Sources, settings: &Settings, started: impl FnOnce(Started)
     };
     journal.each_document(remember).map_err(DaemonError::Journal)?;
     let roster = loader.load(now.wall);
-    for problem in &roster.problems {
-        tracing::warn!(%problem, "problem with the configuration");
-    }
     let view = Arc::new(View::default());
     let jobs_max = usize::try_from(settings.jobs_max).unwrap_or(usize::MAX);
     let (engine, errands) = Engine::start(journal, roster, view.clone(), jobs_max, now, clock::is_synchronised())
@@ -148,7 +146,7 @@ pub fn run(sources: &Sources, settings: &Settings, started: impl FnOnce(Started)
     let waker = watch::start(sources.clone().with_state(&state).watched(), load, inbox.clone())
         .map_err(DaemonError::system("start the thread that reads the configuration"))?;
     if let Err(trouble) = watch::start_clock(inbox.clone()) {
-        tracing::warn!(%trouble, "steps of the clock are noticed within a minute only");
+        tracing::warn!(cause = %trouble, "steps of the clock are noticed within a minute only");
     }
     let (ending, ended) = flag::channel(false);
     let upkeep = Upkeep::new(runtime.handle().clone(), inbox.clone());
@@ -162,7 +160,7 @@ pub fn run(sources: &Sources, settings: &Settings, started: impl FnOnce(Started)
         clock: clock::now,
     };
     let tls = listen(&runtime, settings, api, Doors::All, ended)?;
-    signals(&runtime, &inbox, Some((waker.clone(), tls)))?;
+    signals::listen(&runtime, &inbox, Some((waker.clone(), tls)))?;
     let chores = chores(settings, &state, &waker, &inbox, upkeep);
     if settings.housekeeping.enabled {
         view.set_rhythms(rhythms(settings));
@@ -174,8 +172,9 @@ pub fn run(sources: &Sources, settings: &Settings, started: impl FnOnce(Started)
             Ok(None)
         }
     });
-    let _scheduler =
-        scheduler.inspect_err(|trouble| tracing::error!(%trouble, "housekeeping does not run; its commands do")).ok();
+    let _scheduler = scheduler
+        .inspect_err(|trouble| tracing::error!(cause = %trouble, "housekeeping does not run; its commands do"))
+        .ok();
 
     if let Some(witnesses) = Witnesses::new(&settings.clock) {
         runtime.spawn(witnesses.attend(view.clone(), inbox.clone()));
@@ -221,7 +220,7 @@ fn safe_mode(
     let _lock = journal::Lock::take(&settings.state_dir).map_err(|error| DaemonError::Refused(error.to_string()))?;
     let why =
         format!("{damage}. Nothing is made and nothing is deleted until `snapkeep journal restore` has put it right");
-    tracing::error!(why, "safe mode");
+    tracing::error!(cause = why, "safe mode");
     let runtime = runtime()?;
     let view = Arc::new(View::default());
     view.enter_safe_mode(&why, clock::now().wall);
@@ -232,7 +231,7 @@ fn safe_mode(
     let api =
         Api { view: view.clone(), inbox: inbox.clone(), records: None, upkeep: None, editing: None, clock: clock::now };
     listen(&runtime, settings, api, Doors::SocketOnly, ended)?;
-    signals(&runtime, &inbox, None)?;
+    signals::listen(&runtime, &inbox, None)?;
     service::ready_in_safe_mode(&why);
     started(Started { view, safe_mode: Some(why.clone()) });
     loop {
@@ -391,62 +390,6 @@ fn teller(view: &Arc<View>, of: &str) -> TellTrouble {
         let problem = trouble.map(|trouble| Problem::of_file(Path::new("snapkeep.toml"), format!("{of}: {trouble}")));
         view.set_aside(&of, problem);
     })
-}
-
-/// SIGTERM and SIGINT stop, the second time at once; SIGHUP reads the configuration again.
-fn signals(
-    runtime: &Runtime,
-    inbox: &SyncSender<Event>,
-    reload: Option<(Waker, Option<Tls>)>,
-) -> Result<(), DaemonError> {
-    let _inside = runtime.enter();
-    let what = "listen to signals";
-    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::system(what))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::system(what))?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::system(what))?;
-    let reload_inbox = inbox.clone();
-    runtime.spawn(async move {
-        // What comes meanwhile is one more signal afterwards, however often it came.
-        while hangup.recv().await.is_some() {
-            service::reloading();
-            if let Some((waker, tls)) = &reload {
-                tracing::info!("SIGHUP: reading the configuration again");
-                read_again(waker, tls.as_ref(), &reload_inbox).await;
-            }
-            service::ready();
-        }
-    });
-    let inbox = inbox.clone();
-    runtime.spawn(async move {
-        let mut word = "stopping";
-        loop {
-            let heard = tokio::select! {
-                heard = terminate.recv() => heard,
-                heard = interrupt.recv() => heard,
-            };
-            tracing::info!("{word}");
-            if heard.is_none() || inbox.send(Event::Stop).is_err() {
-                break;
-            }
-            word = "stopping at once";
-        }
-    });
-    Ok(())
-}
-
-/// Returns once what is in the files is in force, and the certificate was looked at.
-async fn read_again(waker: &Waker, tls: Option<&Tls>, inbox: &SyncSender<Event>) {
-    if let Some(tls) = tls.cloned() {
-        let uptime = clock::now().uptime;
-        // What is wrong with it is told where problems are.
-        let _ = tokio::task::spawn_blocking(move || tls.look(uptime)).await;
-    }
-    // An error says that the loader or the engine is gone: the daemon is about to end, and says so itself.
-    if waker.read().await.is_ok() {
-        let (mark, reached) = oneshot::channel();
-        let _ = inbox.send(Event::Mark(mark));
-        let _ = reached.await;
-    }
 }
 
 fn chores(settings: &Settings, state: &Path, waker: &Waker, inbox: &SyncSender<Event>, upkeep: Upkeep) -> Vec<Task> {

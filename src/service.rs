@@ -131,7 +131,7 @@ pub fn reloading() {
     // Without the time of the message systemd would not know which answer belongs to which question.
     match NotifyState::monotonic_usec_now() {
         Ok(at) => tell(&[NotifyState::Reloading, at]),
-        Err(trouble) => tracing::warn!(%trouble, "the service manager is not told of a reload"),
+        Err(trouble) => tracing::warn!(cause = %trouble, "the service manager is not told of a reload"),
     }
 }
 
@@ -144,14 +144,15 @@ pub fn stopping(within: Duration) {
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(trouble) = sd_notify::notify(states) {
         // A watchdog that is not fed says it louder.
-        tracing::debug!(%trouble, "the service manager was not told");
+        tracing::debug!(cause = %trouble, "the service manager was not told");
     }
 }
 
 /// Returns in a line how the engine fares.
 fn line(pulse: &Pulse, now: Timestamp) -> String {
     let Pulse { policies, next, running, problems, restrictions, waits_for: _ } = pulse;
-    let next = next.as_ref().map(|Due { policy, kind, at }| format!("next: {policy} {} {}", does(*kind), when(*at, now)));
+    let next =
+        next.as_ref().map(|Due { policy, kind, at }| format!("next: {policy} {} {}", does(*kind), when(*at, now)));
     let running = (*running > 0).then(|| format!("{running} running"));
     let problems = (*problems > 0).then(|| counted(*problems, "problem", "problems"));
     let parts = [Some(counted(*policies, "policy", "policies")), next, running, problems];
@@ -236,7 +237,8 @@ mod tests {
         let due = Some(Due { kind: Kind::Deletion, ..due("2026-03-02T08:30:00Z").expect("due") });
         let restrictions = vec!["nothing is deleted:\nthe clock".to_string()].into();
         let held_back = Pulse { next: due, problems: 1, restrictions, ..idle(2) };
-        let expected = "2 policies; next: wiki deletes on 2026-03-02 at 08:30 UTC; 1 problem; nothing is deleted: the clock";
+        let expected =
+            "2 policies; next: wiki deletes on 2026-03-02 at 08:30 UTC; 1 problem; nothing is deleted: the clock";
         assert_eq!(line(&held_back, now), expected);
         let long = Pulse { restrictions: vec!["ä".repeat(10_000)].into(), ..idle(1) };
         assert!(line(&long, now).len() <= STATUS_BYTES_MAX + 3);
@@ -279,7 +281,8 @@ mod tests {
             let watchdog = Duration::from_millis(watchdog_ms);
             let mut service = Service::new(true, Some(watchdog));
             let patience = service.lives(moment(0));
-            let every = Duration::from_millis(u64::try_from(ALIVE_EVERY_MS.min(millis(patience) / 4)).expect("positive"));
+            let every =
+                Duration::from_millis(u64::try_from(ALIVE_EVERY_MS.min(millis(patience) / 4)).expect("positive"));
             assert!(patience + every < watchdog / 2, "{watchdog_ms}");
         }
         let mut nobody = Service::new(false, Some(Duration::from_secs(1)));

@@ -20,6 +20,7 @@ mod peers;
 pub mod place;
 mod quickstart;
 mod secrets;
+mod service;
 mod single;
 mod upkeep;
 
