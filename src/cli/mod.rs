@@ -18,6 +18,7 @@ mod history;
 mod import;
 mod journal;
 mod key;
+mod log;
 mod notices;
 pub mod out;
 mod plan;

@@ -27,11 +27,13 @@ mod loaded;
 mod operations;
 mod outbox;
 pub mod perform;
+mod problems;
 pub mod pulse;
 mod pump;
 mod reconcile;
 mod restrict;
 pub mod run;
+mod settled;
 mod stepped;
 mod telling;
 pub mod tokens;
@@ -253,6 +255,7 @@ impl Engine {
         engine.measure_room(now);
         engine.show_restrictions();
         engine.refresh_outbox()?;
+        problems::log(&roster.problems, &[]);
         engine.reconcile(roster, now);
         engine.settle_open_edits(loaded.edits, now);
         engine.lock_ages(now);
@@ -402,7 +405,7 @@ impl Engine {
             match self.journal.checkpoint() {
                 // Nothing is lost by leaving it to a later moment, as SQLite itself would.
                 Err(trouble) if trouble.kind() == ErrorKind::Full => {
-                    tracing::warn!(%trouble, "the journal's log could not be written back");
+                    tracing::warn!(cause = %trouble, "the journal's log could not be written back");
                 }
                 outcome => outcome?,
             }

@@ -13,6 +13,7 @@ mod conformance;
 mod disk;
 mod editing;
 mod foresee;
+mod journald;
 mod kills;
 mod notices;
 mod opensearch;
