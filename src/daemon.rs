@@ -7,18 +7,21 @@
 //!                             └────────────┘
 //! ```
 
+mod signals;
+
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch as flag;
 
 use crate::clock;
@@ -39,10 +42,13 @@ use crate::journal::change::DocumentKind;
 use crate::journal::record::Document;
 use crate::journal::{self, Depth, Journal, JournalError, OpenError, Reader};
 use crate::roster::{FileKind, Loader, Problem};
+use crate::service::{self, Service};
 use crate::upkeep::Upkeep;
 use crate::watch::{self, Waker};
 use crate::witness::Witnesses;
 
+/// Nothing is due in safe mode but signs of life, which say how soon.
+const SAFE_MODE_WAIT_MAX: Duration = Duration::from_secs(3_600);
 /// Threads of the runtime: drivers and callers wait much and compute little.
 const RUNTIME_THREADS: usize = 2;
 
@@ -95,11 +101,13 @@ pub struct Started {
 pub fn run(sources: &Sources, settings: &Settings, started: impl FnOnce(Started)) -> Result<(), DaemonError> {
     let state = settings.state_dir.clone();
     let now = clock::now();
+    let mut service = Service::from_environment();
+    service.starts(fs::metadata(state.join(journal::FILE)).map_or(0, |journal| journal.len()));
     let journal = match Journal::open(&state, now) {
         Ok(journal) => Some(journal),
         Err(OpenError::Failed(error)) => return Err(DaemonError::Journal(error)),
         Err(damage @ (OpenError::Corrupt(_) | OpenError::Missing(_))) => {
-            return safe_mode(sources, settings, &damage, started);
+            return safe_mode(sources, settings, &damage, service, started);
         }
         Err(other) => return Err(DaemonError::Refused(other.to_string())),
     };
@@ -119,9 +127,6 @@ pub fn run(sources: &Sources, settings: &Settings, started: impl FnOnce(Started)
     };
     journal.each_document(remember).map_err(DaemonError::Journal)?;
     let roster = loader.load(now.wall);
-    for problem in &roster.problems {
-        tracing::warn!(%problem, "problem with the configuration");
-    }
     let view = Arc::new(View::default());
     let jobs_max = usize::try_from(settings.jobs_max).unwrap_or(usize::MAX);
     let (engine, errands) = Engine::start(journal, roster, view.clone(), jobs_max, now, clock::is_synchronised())
@@ -141,7 +146,7 @@ pub fn run(sources: &Sources, settings: &Settings, started: impl FnOnce(Started)
     let waker = watch::start(sources.clone().with_state(&state).watched(), load, inbox.clone())
         .map_err(DaemonError::system("start the thread that reads the configuration"))?;
     if let Err(trouble) = watch::start_clock(inbox.clone()) {
-        tracing::warn!(%trouble, "steps of the clock are noticed within a minute only");
+        tracing::warn!(cause = %trouble, "steps of the clock are noticed within a minute only");
     }
     let (ending, ended) = flag::channel(false);
     let upkeep = Upkeep::new(runtime.handle().clone(), inbox.clone());
@@ -155,7 +160,7 @@ pub fn run(sources: &Sources, settings: &Settings, started: impl FnOnce(Started)
         clock: clock::now,
     };
     let tls = listen(&runtime, settings, api, Doors::All, ended)?;
-    signals(&runtime, &inbox, Some((waker.clone(), tls)))?;
+    signals::listen(&runtime, &inbox, Some((waker.clone(), tls)))?;
     let chores = chores(settings, &state, &waker, &inbox, upkeep);
     if settings.housekeeping.enabled {
         view.set_rhythms(rhythms(settings));
@@ -167,27 +172,30 @@ pub fn run(sources: &Sources, settings: &Settings, started: impl FnOnce(Started)
             Ok(None)
         }
     });
-    let _scheduler =
-        scheduler.inspect_err(|trouble| tracing::error!(%trouble, "housekeeping does not run; its commands do")).ok();
+    let _scheduler = scheduler
+        .inspect_err(|trouble| tracing::error!(cause = %trouble, "housekeeping does not run; its commands do"))
+        .ok();
 
     if let Some(witnesses) = Witnesses::new(&settings.clock) {
         runtime.spawn(witnesses.attend(view.clone(), inbox.clone()));
     }
     let handle = runtime.handle().clone();
     let engine_inbox = inbox.clone();
+    let stop_timeout = Duration::from_millis(u64::try_from(settings.stop_timeout.millis()).unwrap_or_default());
     let engine = thread::Builder::new()
         .name("engine".into())
         .spawn(move || {
             let mut performer = Performer::new(handle, engine_inbox);
-            run::run(engine, errands, &events, &mut performer)
+            run::run(engine, errands, &events, &mut performer, &mut service, stop_timeout)
         })
         .map_err(DaemonError::system("start the engine's thread"))?;
     tracing::info!(socket = %settings.socket.display(), state = %state.display(), "snapkeep is up");
+    service::ready();
     started(Started { view, safe_mode: None });
 
     let outcome = engine.join();
     let _ = ending.send(true);
-    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    runtime.shutdown_timeout(Duration::from_secs(2));
     match outcome {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(DaemonError::Journal(error)),
@@ -206,12 +214,13 @@ fn safe_mode(
     sources: &Sources,
     settings: &Settings,
     damage: &OpenError,
+    mut service: Service,
     started: impl FnOnce(Started),
 ) -> Result<(), DaemonError> {
     let _lock = journal::Lock::take(&settings.state_dir).map_err(|error| DaemonError::Refused(error.to_string()))?;
     let why =
         format!("{damage}. Nothing is made and nothing is deleted until `snapkeep journal restore` has put it right");
-    tracing::error!(why, "safe mode");
+    tracing::error!(cause = why, "safe mode");
     let runtime = runtime()?;
     let view = Arc::new(View::default());
     view.enter_safe_mode(&why, clock::now().wall);
@@ -222,16 +231,28 @@ fn safe_mode(
     let api =
         Api { view: view.clone(), inbox: inbox.clone(), records: None, upkeep: None, editing: None, clock: clock::now };
     listen(&runtime, settings, api, Doors::SocketOnly, ended)?;
-    signals(&runtime, &inbox, None)?;
+    signals::listen(&runtime, &inbox, None)?;
+    service::ready_in_safe_mode(&why);
     started(Started { view, safe_mode: Some(why.clone()) });
-    while let Ok(event) = events.recv() {
+    loop {
+        let patience = service.lives(clock::now()).min(SAFE_MODE_WAIT_MAX);
+        let event = match events.recv_timeout(patience) {
+            Ok(event) => event,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
         match event {
-            Event::Stop => break,
+            Event::Stop => {
+                service::stopping(Duration::ZERO);
+                break;
+            }
             Event::Command(command) => {
                 let refusal = crate::engine::event::Refusal::Unavailable(why.clone());
                 let _ = command.reply.send(Err(refusal));
             }
-            Event::Loaded(_)
+            // Nothing is taken in here: whoever waits for that need not.
+            Event::Mark(_)
+            | Event::Loaded(_)
             | Event::Answered { .. }
             | Event::Progressed { .. }
             | Event::Delivered { .. }
@@ -369,42 +390,6 @@ fn teller(view: &Arc<View>, of: &str) -> TellTrouble {
         let problem = trouble.map(|trouble| Problem::of_file(Path::new("snapkeep.toml"), format!("{of}: {trouble}")));
         view.set_aside(&of, problem);
     })
-}
-
-/// SIGTERM and SIGINT stop; SIGHUP reads the configuration again.
-fn signals(
-    runtime: &Runtime,
-    inbox: &SyncSender<Event>,
-    reload: Option<(Waker, Option<Tls>)>,
-) -> Result<(), DaemonError> {
-    let _inside = runtime.enter();
-    let what = "listen to signals";
-    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::system(what))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::system(what))?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::system(what))?;
-    let inbox = inbox.clone();
-    runtime.spawn(async move {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hangup.recv() => {
-                    if let Some((waker, tls)) = &reload {
-                        tracing::info!("SIGHUP: reading the configuration again");
-                        waker.wake();
-                        if let Some(tls) = tls.clone() {
-                            let uptime = clock::now().uptime;
-                            // What is wrong with it is told where problems are.
-                            let _ = tokio::task::spawn_blocking(move || tls.look(uptime)).await;
-                        }
-                    }
-                }
-            }
-        }
-        tracing::info!("stopping");
-        let _ = inbox.send(Event::Stop);
-    });
-    Ok(())
 }
 
 fn chores(settings: &Settings, state: &Path, waker: &Waker, inbox: &SyncSender<Event>, upkeep: Upkeep) -> Vec<Task> {

@@ -198,7 +198,7 @@ impl Editing {
             bearings.roster.problems_of(FileKind::Policy, policy).map(|problem| problem.message.to_string()).collect();
         let (path, bytes) = (file.to_path_buf(), text.as_bytes().to_vec());
         if let Err(error) = waiting(move || put_back(&path, &bytes, former)).await? {
-            tracing::error!(policy, %error, "a policy's file could not be put back as it was");
+            tracing::error!(policy, cause = %error, "a policy's file could not be put back as it was");
         }
         self.read_again().await?;
         Err(match problems.as_slice() {

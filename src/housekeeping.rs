@@ -53,7 +53,7 @@ async fn run(name: &'static str, work: &Arc<dyn Fn() -> Result<(), String> + Sen
     };
     match &trouble {
         None => tracing::debug!(chore = name, "chore done"),
-        Some(trouble) => tracing::error!(chore = name, trouble, "chore failed"),
+        Some(trouble) => tracing::error!(chore = name, cause = trouble, "chore failed"),
     }
     let _ = inbox.try_send(Event::Chore { job: name.into(), trouble });
 }

@@ -18,6 +18,7 @@ pub mod lifecycle;
 pub mod notify;
 pub mod ownership;
 pub mod roster;
+pub mod service;
 pub mod template;
 pub mod tls;
 pub mod upkeep;

@@ -261,8 +261,8 @@ impl Upkeep {
         });
         let outcome = work.await.unwrap_or_else(|lost| Err(Fault::transient(lost.to_string())));
         match &outcome {
-            Ok(report) => tracing::info!(operation = word, subject, %report, "done"),
-            Err(fault) => tracing::error!(operation = word, subject, fault = fault.message, "failed"),
+            Ok(report) => tracing::info!(operation = word, subject, %report, "operation is done"),
+            Err(fault) => tracing::error!(operation = word, subject, cause = fault.message, "operation failed"),
         }
         let result = outcome.as_ref().map(ToString::to_string).map_err(|fault| fault.message.clone());
         // Unheard, it is told at the next start that the daemon ended before it did.
@@ -372,7 +372,7 @@ impl Upkeep {
                         return Err(Fault { message, ..fault });
                     }
                     waiting(&fault.message);
-                    tracing::debug!(repository = name, why = fault.message, "maintenance waits");
+                    tracing::debug!(repository = name, cause = fault.message, "maintenance waits");
                     tokio::time::sleep(self.0.patience.ask_every).await;
                     asks += 1;
                 }

@@ -78,7 +78,7 @@ pub fn start(
             Some(watches)
         }
         Err(trouble) => {
-            tracing::warn!(%trouble, "files cannot be watched; changes are found by SIGHUP and by the regular re-scan");
+            tracing::warn!(cause = %trouble, "files cannot be watched; changes are found by SIGHUP and by the regular re-scan");
             None
         }
     };
@@ -156,7 +156,7 @@ fn add(watches: &mut Watches, folders: &[PathBuf]) {
         let there = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
         // A watch that exists already is the same watch.
         if let Err(trouble) = watches.add(there, mask) {
-            tracing::warn!(folder = %there.display(), %trouble, "folder cannot be watched");
+            tracing::warn!(folder = %there.display(), cause = %trouble, "folder cannot be watched");
         }
     }
 }
@@ -168,7 +168,7 @@ fn follow(mut inotify: Inotify, waker: &Waker) {
             Ok(_) => waker.wake(),
             Err(trouble) if trouble.kind() == std::io::ErrorKind::Interrupted => {}
             Err(trouble) => {
-                tracing::warn!(%trouble, "files are watched no longer; changes are found by SIGHUP and by the regular re-scan");
+                tracing::warn!(cause = %trouble, "files are watched no longer; changes are found by SIGHUP and by the regular re-scan");
                 return;
             }
         }

@@ -91,7 +91,7 @@ impl Witnesses {
                 Err(why) => Err(why.clone()),
             };
             if let Err(why) = &said {
-                tracing::warn!(witness = address.host, why, "a witness of the clock was not heard");
+                tracing::warn!(witness = address.host, cause = why, "a witness of the clock was not heard");
             }
             // Read right after the answer: the question was under way for some seconds at most.
             heard.push(Heard { host: address.host.as_str().into(), taken: clock::now(), said });

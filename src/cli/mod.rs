@@ -19,6 +19,7 @@ mod history;
 mod import;
 mod journal;
 mod key;
+mod log;
 mod notices;
 pub mod out;
 mod plan;

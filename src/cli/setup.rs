@@ -20,8 +20,8 @@ use crate::lifecycle::keep_rules::KeepRules;
 use crate::lifecycle::time::Timestamp;
 use crate::roster::{Entry, Loader, Repository, Roster, load_settings};
 
+use super::log;
 use super::out::{Exit, Failure};
-use super::run::start_log;
 
 /// Where the configuration is.
 #[derive(Clone, Debug)]
@@ -180,7 +180,7 @@ fn unopened(error: &OpenError) -> Failure {
 pub fn run_daemon(choice: &ConfigChoice, announce: impl FnOnce(&Settings)) -> Result<(), Failure> {
     let settings = settings(choice)?;
     let LogSettings { level, format } = settings.log;
-    start_log(level, format);
+    log::start(level, format);
     daemon::run(&choice.0, &settings, |_| announce(&settings)).map_err(|error| {
         let exit = match error.exit_code() {
             2 => Exit::Usage,

@@ -67,7 +67,7 @@ fn folder_of(file: &Path) -> &Path {
 /// Makes what was done to a folder durable. It was done whether that succeeds or not, and its readers see it.
 fn settle(folder: &Path) {
     if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
-        tracing::warn!(folder = %folder.display(), %error, "a change may not outlive a power failure");
+        tracing::warn!(folder = %folder.display(), cause = %error, "a change may not outlive a power failure");
     }
 }
 

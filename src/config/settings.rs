@@ -21,6 +21,8 @@ pub struct Settings {
     pub socket: PathBuf,
     /// How many calls to drivers are in flight at once.
     pub jobs_max: u32,
+    /// How long a stop waits for what is under way.
+    pub stop_timeout: Span,
     /// What is logged, and how.
     pub log: LogSettings,
     /// The daemon's own chores.
@@ -128,6 +130,12 @@ const JOBS_MAX: u32 = 16;
 /// More processes than this at once help nobody.
 const JOBS_MAX_MOST: u32 = 1024;
 
+/// Most calls to drivers end within it, and a machine that shuts down waits no longer for others either.
+const STOP_TIMEOUT: &str = "30s";
+
+/// Whoever waits longer waits for a run to end, and can see when none is under way.
+const STOP_TIMEOUT_MAX: &str = "1h";
+
 /// A year of history, and what the yearly report needs beyond it.
 const HISTORY_MAX_AGE: &str = "400d";
 
@@ -169,6 +177,7 @@ impl Settings {
         let state_dir = path(findings, "state_dir", &defaults.state_dir);
         let socket = path(findings, "socket", &defaults.socket);
         let jobs_max = root.number(findings, "jobs_max", Bounds { min: 1, max: JOBS_MAX_MOST });
+        let stop_timeout = stop_timeout(findings, &mut root);
 
         let mut log = LogSettings { level: LogLevel::Info, format: LogFormat::Text };
         if let Some(mut table) = root.table(findings, "log") {
@@ -211,8 +220,19 @@ impl Settings {
         let notification = notification.map(|part| part.notification(|_| true)).unwrap_or_default();
         root.finish(findings, &[]);
         let jobs_max = jobs_max.map_or(JOBS_MAX, |jobs| jobs.value);
-        Settings { state_dir, socket, jobs_max, log, housekeeping, http, clock, notification }
+        Settings { state_dir, socket, jobs_max, stop_timeout, log, housekeeping, http, clock, notification }
     }
+}
+
+fn stop_timeout(findings: &mut Findings<'_>, root: &mut Table<'_, '_>) -> Span {
+    let fixed = |text| Span::parse(text).unwrap_or_else(|_| Span::from_millis(30_000));
+    let Some(written) = root.span(findings, "stop_timeout") else { return fixed(STOP_TIMEOUT) };
+    let most = fixed(STOP_TIMEOUT_MAX);
+    if written.value.millis() > most.millis() {
+        findings.error(written.at, format!("stop_timeout is longer than {most}")).hint(format!("write {most} or less"));
+        return most;
+    }
+    written.value
 }
 
 fn chore(findings: &mut Findings<'_>, table: Option<&mut Table<'_, '_>>, key: &'static str, default: &str) -> Chore {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::event::JobId;
 use super::pump::{LATE_MS, watching};
 use super::tracked::{Tracked, Work};
-use super::{ENGINE, Engine};
+use super::{ENGINE, Engine, settled};
 use crate::journal::change::{Audit, Change, Settled};
 use crate::lifecycle::deletion::seen_after;
 use crate::lifecycle::time::{Moment, Wait};
@@ -67,6 +67,8 @@ impl Engine {
                     run.attempts = attempts;
                 }
                 tracked.seen = seen_after(tracked.seen, &facts);
+                let gone = facts.iter().filter(|fact| matches!(fact, Fact::Deleted(_))).count();
+                let gone = u32::try_from(gone).unwrap_or(u32::MAX);
                 for fact in facts {
                     self.note(tracked, &run_id, fact, now);
                 }
@@ -75,7 +77,7 @@ impl Engine {
                     self.errands.abandon.push(job);
                 }
                 match settled {
-                    Some(ending) => self.settle::<W>(index, tracked, ending, phase, now),
+                    Some(ending) => self.settle::<W>(index, tracked, ending, gone, phase, now),
                     None => {
                         if let Phase::Active(run) = &phase
                             && let Some(latest) = &mut W::flow_mut(tracked).latest
@@ -91,7 +93,7 @@ impl Engine {
             }
             Err(out_of_turn) => {
                 // A bug of ours or a driver's wrong answer. Doubt is always a safe place to go on from.
-                tracing::error!(policy = %tracked.name, %out_of_turn, "an answer came that was not asked for");
+                tracing::error!(policy = %tracked.name, cause = %out_of_turn, "an answer came that was not asked for");
                 if let Phase::Active(run) = &mut W::flow_mut(tracked).workflow.phase {
                     run.wait = Wait { from: now, span_ms: LATE_MS };
                     run.step = run.step.clone().doubt();
@@ -112,7 +114,7 @@ impl Engine {
                 self.audit(Audit { run_id: Some(run_id.into()), ..audit });
             }
             Fact::Deleted(target) => {
-                tracing::info!(policy = %tracked.name, snapshot = %target.name, "deleted snapshot");
+                tracing::info!(policy = %tracked.name, run = run_id, snapshot = %target.name, "deleted snapshot");
                 self.count_deletion(tracked, now);
                 let detail = format!("deleted, driver's id {}", target.id);
                 let audit = Audit::of(now.wall, ENGINE, "delete", &target.name, detail);
@@ -121,28 +123,21 @@ impl Engine {
         }
     }
 
-    /// Writes down how a run ended, with everything that is owed because of it, as one commit.
+    /// Writes down how a run ended, with everything that is owed because of it, as one commit. `deleted` is how many
+    /// snapshots went with its last answer.
     pub(super) fn settle<W: Work>(
         &mut self,
         index: u32,
         tracked: &mut Tracked,
         ending: Ending,
+        deleted: u32,
         phase: Phase<W>,
         now: Moment,
     ) {
         let Phase::Active(run) = &W::flow(tracked).workflow.phase else { return };
         let run_id = run.id.clone();
         let (attempts, began_at) = (run.attempts, run.began.wall);
-        let policy = &tracked.name;
-        let (outcome, message) = (ending.outcome.word(), &ending.message);
-        match ending.outcome {
-            Outcome::Succeeded | Outcome::Cancelled => {
-                tracing::info!(%policy, workflow = W::KIND.word(), outcome, message, "run settled");
-            }
-            Outcome::Failed | Outcome::TimeLimitExceeded | Outcome::Held => {
-                tracing::error!(%policy, workflow = W::KIND.word(), outcome, message, cause = ending.cause, "run settled");
-            }
-        }
+        settled::log(tracked, run, deleted, &ending, now);
         self.tell_settled::<W>(tracked, &run_id, &ending, now);
         if let Some(latest) = W::flow_mut(tracked).latest.as_mut().map(Arc::make_mut) {
             latest.settle(&ending, attempts, now.wall);

@@ -74,7 +74,10 @@ pub enum Event {
     Witnessed(Vec<Heard>),
     /// The wall clock was set. Nothing is believed of it; the engine looks for itself.
     ClockStepped,
-    /// Start nothing new; the process is about to end.
+    /// Somebody wants to know when everything that was said before this has been taken in: once it is written and
+    /// shown.
+    Mark(oneshot::Sender<()>),
+    /// Start nothing new; the process is about to end. Said twice, it ends at once.
     Stop,
 }
 

@@ -33,7 +33,7 @@ impl Engine {
             Ok(since) => since,
             Err(trouble) => {
                 // Everything is condemned for the first time then. The commit of this turn meets the same journal.
-                tracing::error!(%trouble, "failed to read since when snapshots have been condemned");
+                tracing::error!(cause = %trouble, "failed to read since when snapshots have been condemned");
                 BTreeMap::new()
             }
         };
@@ -134,7 +134,7 @@ impl Engine {
             Ok(Some(returning)) => returning,
             Ok(None) => return,
             Err(trouble) => {
-                tracing::error!(%trouble, "failed to look up a policy that may return");
+                tracing::error!(cause = %trouble, "failed to look up a policy that may return");
                 return;
             }
         };

@@ -77,7 +77,7 @@ fn terms_of<S: Work>(
     match roster::entry_from_terms(terms.get(revision)?) {
         Ok(entry) => Some(Arc::new(entry)),
         Err(problem) => {
-            tracing::error!(policy = name, %problem, "the version of the policy that began a run cannot be built again");
+            tracing::error!(policy = name, cause = %problem, "the version of the policy that began a run cannot be built again");
             None
         }
     }

@@ -27,10 +27,13 @@ mod loaded;
 mod operations;
 mod outbox;
 pub mod perform;
+mod problems;
+pub mod pulse;
 mod pump;
 mod reconcile;
 mod restrict;
 pub mod run;
+mod settled;
 mod stepped;
 mod telling;
 pub mod tokens;
@@ -127,6 +130,8 @@ pub struct Engine {
     woken: BTreeSet<u32>,
     errands: Errands,
     replies: Vec<Reply>,
+    /// Who wants to know when all that was said before has been taken in.
+    marks: Vec<oneshot::Sender<()>>,
 }
 
 /// When the journal's log is to be written back: some seconds after much was committed, so that the
@@ -226,6 +231,7 @@ impl Engine {
             woken: BTreeSet::new(),
             errands: Errands::default(),
             replies: Vec::new(),
+            marks: Vec::new(),
         };
         for tracked in known {
             engine.track(tracked);
@@ -249,6 +255,7 @@ impl Engine {
         engine.measure_room(now);
         engine.show_restrictions();
         engine.refresh_outbox()?;
+        problems::log(&roster.problems, &[]);
         engine.reconcile(roster, now);
         engine.settle_open_edits(loaded.edits, now);
         engine.lock_ages(now);
@@ -345,6 +352,7 @@ impl Engine {
             Event::Left { guest } => self.leave_guest(guest),
             Event::Witnessed(heard) => self.hear_witnesses(&heard, now),
             Event::ClockStepped => self.pump_all(now),
+            Event::Mark(mark) => self.marks.push(mark),
             Event::Stop => self.stopping = true,
         }
         Ok(())
@@ -397,7 +405,7 @@ impl Engine {
             match self.journal.checkpoint() {
                 // Nothing is lost by leaving it to a later moment, as SQLite itself would.
                 Err(trouble) if trouble.kind() == ErrorKind::Full => {
-                    tracing::warn!(%trouble, "the journal's log could not be written back");
+                    tracing::warn!(cause = %trouble, "the journal's log could not be written back");
                 }
                 outcome => outcome?,
             }
@@ -432,6 +440,10 @@ impl Engine {
             }
         }
         self.end_unheard_operations(unheard, now)?;
+        for mark in std::mem::take(&mut self.marks) {
+            // Whoever wanted to know may have gone.
+            let _ = mark.send(());
+        }
         Ok(std::mem::take(&mut self.errands))
     }
 

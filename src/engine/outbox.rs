@@ -206,7 +206,7 @@ impl Engine {
             if let Some(last) = &record.trouble {
                 trouble.push_str(&format!(": {last}"));
             }
-            tracing::error!(%key, trouble, "notice could not be delivered");
+            tracing::error!(notice = %key, %channel, cause = trouble, "notice could not be delivered");
             self.tell_of_undeliverable(&record, &trouble, now);
             Delivered::Undeliverable { trouble }
         } else {
@@ -228,6 +228,7 @@ impl Engine {
         let rules = flight.as_ref().and_then(|flight| self.roster.channels.get(&*flight.channel));
         let quiet = rules.and_then(|channel| channel.settings.rules.quiet.clone());
         let event = flight.as_ref().map(|flight| flight.event);
+        let name = flight.as_ref().map(|flight| flight.channel.clone());
         let lane = flight.and_then(|flight| self.outbox.lanes.get_mut(&flight.channel));
         let result = match result {
             Ok(answer) => {
@@ -259,7 +260,7 @@ impl Engine {
                     }
                     None => {}
                 }
-                tracing::warn!(%key, attempt, why, "notice was not taken");
+                tracing::warn!(notice = %key, channel = name.as_deref(), attempt, cause = why, "notice was not taken");
                 let at = now.wall.plus(wait_ms);
                 let at = event.zip(quiet).and_then(|(event, quiet)| quiet.end(event, at)).unwrap_or(at);
                 Delivered::Again { at, trouble: why }

@@ -90,7 +90,7 @@ impl Performer {
             let Some(beat) = channel.sender.beat(sent_at, &mut conversation) else { return };
             if let Ok(Err(Trouble { why, .. })) = tokio::time::timeout(DELIVERY_MAX, beat).await {
                 let why = conversation.blanked(&why);
-                tracing::warn!(channel = %channel.name, why, "a sign of life was not heard");
+                tracing::warn!(channel = %channel.name, cause = why, "a sign of life was not heard");
             }
         });
     }

@@ -205,7 +205,7 @@ impl Engine {
             Ok(true) => return None,
             Err(trouble) => {
                 // The commit that ends this turn meets the same journal and ends the process.
-                tracing::error!(%trouble, "failed to look up a trigger");
+                tracing::error!(cause = %trouble, "failed to look up a trigger");
                 return None;
             }
         }
@@ -288,7 +288,8 @@ impl Engine {
         let Some(effort) = W::effort(tracked) else {
             let message = format!("failed to {}", run.step.aim());
             let cause = "the version of the policy that began this run cannot be built again";
-            self.settle::<W>(index, tracked, Ending::new(Outcome::Failed, message).because(cause), Phase::Waiting, now);
+            let ending = Ending::new(Outcome::Failed, message).because(cause);
+            self.settle::<W>(index, tracked, ending, 0, Phase::Waiting, now);
             return true;
         };
         if run.limit(&effort).is_over(&now) {

@@ -15,8 +15,8 @@ use crate::lifecycle::time::{Moment, Timestamp};
 use crate::lifecycle::workflow::{Phase, Workflow};
 use crate::roster::{self, Document, Entry, FileKind, News, Roster};
 
-use super::Engine;
 use super::tracked::{Flow, Tracked, Work};
+use super::{Engine, problems};
 
 impl Engine {
     /// Makes `roster` the one in force.
@@ -28,6 +28,7 @@ impl Engine {
         let texts: BTreeMap<&str, &str> = read.documents.iter().filter_map(policy_text).collect();
         // They go into the turn's changes; nobody asks for them again.
         let roster = roster.remembered();
+        problems::log(&roster.problems, &self.roster.problems);
         self.roster = roster.clone();
         // Also at a start: what a person mended while the daemon was down is tried at once.
         let changed = read.documents.iter().filter(|document| document.kind == FileKind::Channel);

@@ -37,7 +37,7 @@ impl Engine {
         let was_short = self.no_room.is_some();
         self.no_room = self.journal.room().err().map(|why| NoRoom { why, look_at: now.uptime + ROOM_LOOK_MS });
         match (&self.no_room, was_short) {
-            (Some(no_room), false) => tracing::error!(why = no_room.why, "no new run begins"),
+            (Some(no_room), false) => tracing::error!(cause = no_room.why, "no new run begins"),
             (None, true) => tracing::info!("there is room again: runs begin"),
             (Some(_), true) | (None, false) => {}
         }

@@ -9,6 +9,7 @@ use crate::journal::JournalError;
 use super::Engine;
 use super::event::{Errands, Event};
 use super::perform::Performer;
+use super::pulse::Attendant;
 
 /// The longest wait: a clock that was set, or a machine that slept, is noticed within this even
 /// where nothing tells us.
@@ -18,20 +19,22 @@ const EVENTS_A_TURN: usize = 4_096;
 /// One answer and a little progress for every job, commands, and room to spare. Its places are taken
 /// from memory at the start: a fifth of a megabyte. Progress that does not fit is dropped, answers wait.
 pub const INBOX_MAX: usize = 2_048;
-/// How long a stop waits for answers in flight. What has not come by then is asked again at the next start.
-const STOP_WAIT_MS: i64 = 5_000;
-
 /// Returns the engine's inbox.
 pub fn inbox() -> (SyncSender<Event>, Receiver<Event>) {
     sync_channel(INBOX_MAX)
 }
 
 /// Runs the engine until it is told to stop, or the journal fails. Call it on a thread of its own.
+///
+/// A stop waits `stop_timeout` for answers in flight, or until it is said a second time. What has not come by then
+/// is asked again at the next start.
 pub fn run(
     mut engine: Engine,
     first: Errands,
     inbox: &Receiver<Event>,
     performer: &mut Performer,
+    attendant: &mut dyn Attendant,
+    stop_timeout: Duration,
 ) -> Result<(), JournalError> {
     performer.carry_out(first);
     let mut stop_by = None;
@@ -40,17 +43,22 @@ pub fn run(
         if let Some(by) = stop_by
             && (engine.jobs_in_flight() == 0 || now.uptime >= by)
         {
+            if engine.jobs_in_flight() > 0 {
+                let jobs = engine.jobs_in_flight();
+                tracing::warn!(jobs, "stopping without answers that are still to come; they are asked for again");
+            }
             performer.abandon_all();
             return Ok(());
         }
-        let idle = engine.idle_ms(now).map_or(WAIT_MAX, |ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
-        let wait = match stop_by {
-            None => idle.min(WAIT_MAX),
+        let patience = attendant.attend(&|| engine.pulse(), now).min(WAIT_MAX);
+        let until = match stop_by {
+            None => engine.idle_ms(now),
             // Nothing new is begun; only answers are waited for.
-            Some(by) => Duration::from_millis(u64::try_from(by - now.uptime).unwrap_or(0)),
+            Some(by) => Some(by - now.uptime),
         };
+        let until = until.map_or(WAIT_MAX, |ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
         let mut events = Vec::new();
-        match inbox.recv_timeout(wait) {
+        match inbox.recv_timeout(until.min(patience)) {
             Ok(event) => events.push(event),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
@@ -60,11 +68,20 @@ pub fn run(
         {
             events.push(event);
         }
-        if stop_by.is_none() && events.iter().any(|event| matches!(event, Event::Stop)) {
-            stop_by = Some(now.uptime + STOP_WAIT_MS);
+        // It may have waited long.
+        let now = clock::now();
+        for _ in events.iter().filter(|event| matches!(event, Event::Stop)) {
+            stop_by = match stop_by {
+                None => {
+                    attendant.stops(stop_timeout);
+                    let within_ms = i64::try_from(stop_timeout.as_millis()).unwrap_or(i64::MAX);
+                    Some(now.uptime.saturating_add(within_ms))
+                }
+                Some(_) => Some(now.uptime),
+            };
         }
         engine.hear_of_clock(clock::is_synchronised());
-        let errands = engine.turn(clock::now(), events)?;
+        let errands = engine.turn(now, events)?;
         performer.carry_out(errands);
     }
 }

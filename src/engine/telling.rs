@@ -55,7 +55,7 @@ impl Engine {
             Ok(outcome) => outcome,
             Err(trouble) => {
                 // The commit that ends this turn meets the same journal and ends the process.
-                tracing::error!(%trouble, "failed to look up how a run ended before");
+                tracing::error!(cause = %trouble, "failed to look up how a run ended before");
                 None
             }
         };

@@ -70,7 +70,7 @@ impl Engine {
         self.clock.trust = trust;
         self.clock.written = self.clock.written.max(now.wall);
         match (before.doubt, trust.doubt) {
-            (None, Some(doubt)) => tracing::error!(why = %doubt.cause, "the clock is doubted: nothing is deleted"),
+            (None, Some(doubt)) => tracing::error!(cause = %doubt.cause, "the clock is doubted: nothing is deleted"),
             (Some(_), None) => tracing::info!("the clock is believed again"),
             (None, None) | (Some(_), Some(_)) => {}
         }
@@ -121,7 +121,7 @@ impl Engine {
         if trust.doubt.is_some() {
             self.clock.unvouched = heard.iter().filter_map(|heard| objection(heard, now)).collect();
             for said in &self.clock.unvouched {
-                tracing::warn!(said, "the clock stays doubted");
+                tracing::warn!(cause = said, "the clock stays doubted");
             }
             self.show_restrictions();
             return;

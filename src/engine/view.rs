@@ -270,6 +270,11 @@ impl View {
         self.write().rhythms = rhythms;
     }
 
+    /// Returns what the daemon as a whole does not do at present, and why.
+    pub fn restrictions(&self) -> Arc<[String]> {
+        self.read().restrictions.clone()
+    }
+
     pub(super) fn set_restrictions(&self, restrictions: Arc<[String]>) {
         self.write().restrictions = restrictions;
     }

@@ -98,7 +98,7 @@ pub async fn test(
         let Tried { result, again, conversation } = perform::try_channel(&trial).await;
         let what = What::EndTrial { channel, result: result.clone() };
         if let Err(error) = send_under(None, &shared, &peer, what).await {
-            tracing::warn!(?error, "what came of trying a channel is not in the audit");
+            tracing::warn!(cause = ?error, "what came of trying a channel is not in the audit");
         }
         let delivered = result.is_ok();
         let (answer, why) = match result {

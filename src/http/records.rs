@@ -251,7 +251,7 @@ pub async fn backup(
     };
     // The copy is made, also where no engine is left that could write it down.
     if let Err(error) = send(&shared, &peer, What::Note(Box::new(note))).await {
-        tracing::warn!(?error, "a copy of the journal is not in the audit");
+        tracing::warn!(cause = ?error, "a copy of the journal is not in the audit");
     }
     Ok(Json(BackupBody { file }))
 }

@@ -120,7 +120,7 @@ pub async fn once(shared: Arc<Shared>, way: Way, request: Request, next: Next) -
     if !status.is_success() && shared.refusals.is_told(&peer.0, (shared.api.clock)().uptime) {
         let refused = What::Refused { subject, answer: status.to_string() };
         if let Err(error) = send(&shared, &peer, refused).await {
-            tracing::warn!(?error, "a refusal is not in the audit");
+            tracing::warn!(cause = ?error, "a refusal is not in the audit");
         }
     }
     response
@@ -173,7 +173,7 @@ async fn keep(shared: &Shared, peer: &Peer, asked: RequestKey, response: Respons
         let reply = Reply { status: parts.status.as_u16(), location: location.map(Into::into), body: text.into() };
         // It was done, and is known as done; only the words would be lost.
         if let Err(error) = send(shared, peer, What::Reply { request: asked.key, reply }).await {
-            tracing::warn!(?error, "an answer is not kept for whoever asks again");
+            tracing::warn!(cause = ?error, "an answer is not kept for whoever asks again");
         }
     }
     Ok(Response::from_parts(parts, Body::from(body)))

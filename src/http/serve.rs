@@ -153,7 +153,7 @@ async fn listen(listener: Listener, desk: Desk, mut ended: watch::Receiver<()>) 
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "failed to accept a connection");
+                tracing::warn!(cause = %error, "failed to accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -213,7 +213,7 @@ async fn accept(listener: &Listener) -> io::Result<Arrived> {
             match socket.origin(&stream) {
                 Ok(origin) => return Ok(Arrived::Socket(stream, origin)),
                 // It costs this caller the connection, and the others nothing.
-                Err(error) => tracing::warn!(%error, "failed to tell who connected to the socket"),
+                Err(error) => tracing::warn!(cause = %error, "failed to tell who connected to the socket"),
             }
         },
         Listener::Address { listener, tls } => {
@@ -241,7 +241,7 @@ impl Arrived {
                 match tokio::time::timeout(time_max, protected(stream, &tls, (desk.clock)())).await {
                     Ok(Ok(Some(stream))) => connection(stream, origin, desk, ended).await,
                     Ok(Ok(None)) => {}
-                    Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+                    Ok(Err(error)) => tracing::debug!(cause = %error, "a handshake failed"),
                     Err(_) => tracing::debug!("a handshake took too long"),
                 }
             }
@@ -297,7 +297,7 @@ async fn connection(
     match tokio::time::timeout(CONNECTION_TIME_MAX, work).await {
         Ok(Ok(())) => {}
         // Clients go away, and that is their good right.
-        Ok(Err(error)) => tracing::debug!(%error, "a connection broke off"),
+        Ok(Err(error)) => tracing::debug!(cause = %error, "a connection broke off"),
         Err(_) => tracing::debug!("a connection took too long"),
     }
 }

@@ -85,7 +85,7 @@ impl Tls {
                 tell(None);
             }
             Err(trouble) => {
-                tracing::warn!(trouble, "the new certificate is no good; the last good one goes on");
+                tracing::warn!(cause = trouble, "the new certificate is no good; the last good one goes on");
                 tell(Some(&trouble));
             }
         }

@@ -168,6 +168,10 @@ impl Step for Creation {
         None
     }
 
+    fn deleted(&self) -> u32 {
+        0
+    }
+
     fn aim(&self) -> String {
         match self {
             Creation::Looking { name } => format!("look for snapshot {name}"),

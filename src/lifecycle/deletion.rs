@@ -65,15 +65,6 @@ impl Deletion {
             }
         }
     }
-
-    fn deleted(&self) -> u32 {
-        match self {
-            Deletion::Planning { deleted }
-            | Deletion::Rechecking { deleted, .. }
-            | Deletion::Deleting { deleted, .. }
-            | Deletion::Confirming { deleted, .. } => *deleted,
-        }
-    }
 }
 
 /// The end of a run that has nothing left to do.
@@ -241,6 +232,15 @@ impl Step for Deletion {
                 let text = format!("stopped after {} deletions: {why}", self.deleted());
                 Some(Ending::new(Outcome::Cancelled, text))
             }
+        }
+    }
+
+    fn deleted(&self) -> u32 {
+        match self {
+            Deletion::Planning { deleted }
+            | Deletion::Rechecking { deleted, .. }
+            | Deletion::Deleting { deleted, .. }
+            | Deletion::Confirming { deleted, .. } => *deleted,
         }
     }
 

@@ -400,6 +400,9 @@ pub trait Step: Sized + Clone + std::fmt::Debug + PartialEq {
     /// Returns the ending of a run that is withdrawn in this step, `None` while it must go on.
     fn withdraw(&self, why: &str) -> Option<Ending>;
 
+    /// Returns how many snapshots the run has deleted before this step.
+    fn deleted(&self) -> u32;
+
     /// Returns the sense of this step for messages: "create snapshot db-…".
     fn aim(&self) -> String;
 

@@ -14,10 +14,11 @@ impl Channel for Log {
     fn deliver<'a>(&'a self, message: &'a Message, conversation: &'a mut Conversation) -> Delivery<'a> {
         let Message { key, policy, event, subject, .. } = message;
         let (policy, event, body) = (policy.as_deref(), event.word(), message.text());
+        let run = message.run_id.as_deref();
         match self.level {
-            LogLevel::Info => tracing::info!(target: "notice", %key, policy, event, subject, body),
-            LogLevel::Warn => tracing::warn!(target: "notice", %key, policy, event, subject, body),
-            LogLevel::Error => tracing::error!(target: "notice", %key, policy, event, subject, body),
+            LogLevel::Info => tracing::info!(target: "notice", notice = %key, policy, run, event, body, "{subject}"),
+            LogLevel::Warn => tracing::warn!(target: "notice", notice = %key, policy, run, event, body, "{subject}"),
+            LogLevel::Error => tracing::error!(target: "notice", notice = %key, policy, run, event, body, "{subject}"),
         }
         conversation.note("written into the daemon's log");
         Box::pin(std::future::ready(Ok("logged".into())))

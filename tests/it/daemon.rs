@@ -14,6 +14,7 @@ mod disk;
 mod editing;
 mod foresee;
 mod health;
+mod journald;
 mod kills;
 mod notices;
 mod opensearch;
@@ -21,6 +22,7 @@ mod peers;
 pub mod place;
 mod quickstart;
 mod secrets;
+mod service;
 mod single;
 mod upkeep;
 

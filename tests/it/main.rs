@@ -25,6 +25,7 @@ mod keys;
 mod machines;
 mod mail;
 mod operations;
+mod packaging;
 mod peers_chunks;
 mod peers_forget;
 mod peers_mail;

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use snapkeep::clock;
 use snapkeep::journal::change::RunRecord;
@@ -25,8 +26,11 @@ labels=$(say "$request" | sed -n 's/.*"labels":\({[^}]*}\).*/\1/p')
 store=$(say "$request" | sed -n 's/.*"repository":{.*"path":"\([^"]*\)".*/\1/p')
 [ -e "$store/hang" ] && exec sleep 600
 shown() { cat "$store/$1.snap"; }
+[ -e "$store/asked" ] && echo "$verb $name" >>"$store/asked"
 case $verb in
 create)
+  # As slow as the test wants it, and no slower than an hour.
+  tenths=0; while [ -e "$store/slow" ] && [ $tenths -lt 36000 ]; do sleep 0.1; tenths=$((tenths + 1)); done
   if [ ! -e "$store/$name.snap" ]; then
     # Some calls fail, so that some runs wait for their next attempt when the daemon is killed.
     calls=$(($(cat "$store/calls" 2>/dev/null || echo 0) + 1)); echo "$calls" >"$store/calls"
@@ -92,7 +96,7 @@ impl Place {
         }
         // As the daemon would make it.
         fs::set_permissions(place.state(), fs::Permissions::from_mode(0o700)).expect("permissions");
-        place.write("snapkeep.toml", "[log]\nlevel = \"error\"\n[housekeeping]\nenabled = false\n");
+        place.set_stop_timeout("5s");
         place.write("driver.sh", DRIVER);
         fs::set_permissions(place.path("driver.sh"), fs::Permissions::from_mode(0o755)).expect("permissions");
         let repository = format!(
@@ -117,6 +121,12 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_snapkeep"));
         command.arg("--config").arg(self.path("snapkeep.toml")).args(words).stdin(Stdio::null());
         command
+    }
+
+    /// Lets a stop wait this long for drivers.
+    pub fn set_stop_timeout(&self, span: &str) {
+        let rest = "[log]\nlevel = \"error\"\n[housekeeping]\nenabled = false\n";
+        self.write("snapkeep.toml", &format!("stop_timeout = \"{span}\"\n{rest}"));
     }
 
     /// A set-up with `count` policies that are busy every second: `every`, `busy1`, `busy2` …
@@ -185,10 +195,19 @@ impl Place {
 
     /// SIGTERM; returns its exit code.
     pub fn stop(&mut self) -> Option<i32> {
-        let mut child = self.child.take().expect("a daemon runs");
-        let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("told to stop");
-        wait::ended(&mut child)
+        self.signal(Signal::TERM);
+        self.ended()
+    }
+
+    /// Sends a signal to the daemon.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(self.child.as_ref().expect("a daemon runs"));
+        kill_process(pid, signal).expect("it hears");
+    }
+
+    /// Waits for the daemon to end; returns its exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        wait::ended(&mut self.child.take().expect("a daemon runs"))
     }
 
     /// Returns what `--json explain` says, `None` while nobody answers.
