@@ -33,6 +33,7 @@ pub fn run(
     inbox: &Receiver<Event>,
     performer: &mut Performer,
 ) -> Result<(), JournalError> {
+    engine.measure_by(clock::awake);
     performer.carry_out(first);
     let mut stop_by = None;
     loop {
