@@ -15,8 +15,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use crate::lifecycle::role::Role;
 
 use super::{
-    Shared, channels, control, deletions, explain, foresee, health, look, notices, openapi, records, single, sm,
-    tokens, upkeep,
+    Shared, channels, control, deletions, explain, foresee, health, look, metrics, notices, openapi, records, single,
+    sm, tokens, upkeep,
 };
 
 /// How long an answer may take.
@@ -57,6 +57,13 @@ pub fn routes() -> Vec<Route> {
     use Role::{Admin, Operator, Viewer};
     let mut routes = vec![
         get(Viewer, Quick, "/health", "Tells whether somebody should look.", health::health),
+        get(
+            Viewer,
+            Quick,
+            "/metrics",
+            "Tells monitoring all there is to count, as Prometheus reads it.",
+            metrics::metrics,
+        ),
         get(Viewer, Quick, "/v1/openapi.json", "Describes all that can be asked.", openapi::openapi),
         get(Viewer, Quick, "/v1/explain", "Tells what is going on, why, and what comes next.", explain::explain),
         get(Viewer, Quick, "/v1/policies", "Lists the policies in force.", explain::policies),

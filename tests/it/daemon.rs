@@ -14,6 +14,7 @@ mod disk;
 mod editing;
 mod foresee;
 mod kills;
+mod metrics;
 mod notices;
 mod opensearch;
 mod peers;

@@ -13,6 +13,7 @@ mod guards_bypassed;
 mod guests;
 mod holds;
 mod journal;
+mod metrics;
 mod notices;
 mod repositories;
 mod restrictions;
