@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::OnceLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -20,6 +20,13 @@ pub fn now() -> Moment {
     let since_boot = clock_gettime(ClockId::Boottime);
     let uptime = since_boot.tv_sec.saturating_mul(1000).saturating_add(since_boot.tv_nsec / 1_000_000);
     Moment { wall: Timestamp::from_millis(wall), boot: boot(), uptime }
+}
+
+/// Returns how long this machine has been awake: finer than [`now`], to measure spans by.
+pub fn awake() -> Duration {
+    let since_boot = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(since_boot.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(since_boot.tv_nsec).unwrap_or_default())
 }
 
 /// Whether the kernel holds its clock for synchronised, as a time service tells it (`STA_UNSYNC` of

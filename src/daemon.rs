@@ -36,11 +36,14 @@ use crate::engine::event::Event;
 use crate::engine::perform::Performer;
 use crate::engine::run;
 use crate::engine::view::{Rhythm, View};
-use crate::housekeeping::{self, Task};
+use crate::housekeeping::{self, Scheduler, Task};
 use crate::http::{self, Api, Limits, Listener, Socket, StateRecords, TellTrouble, Tls};
 use crate::journal::change::DocumentKind;
 use crate::journal::record::Document;
 use crate::journal::{self, Depth, Journal, JournalError, OpenError, Reader};
+use crate::lifecycle::schedule::Schedule;
+use crate::lifecycle::time::Span;
+use crate::metrics::{self, Exposition};
 use crate::roster::{FileKind, Loader, Problem};
 use crate::service::{self, Service};
 use crate::upkeep::Upkeep;
@@ -49,6 +52,9 @@ use crate::witness::Witnesses;
 
 /// Nothing is due in safe mode but signs of life, which say how soon.
 const SAFE_MODE_WAIT_MAX: Duration = Duration::from_secs(3_600);
+/// The chore that writes what monitoring reads.
+const TEXTFILE: &str = "metrics textfile";
+
 /// Threads of the runtime: drivers and callers wait much and compute little.
 const RUNTIME_THREADS: usize = 2;
 
@@ -161,20 +167,10 @@ pub fn run(sources: &Sources, settings: &Settings, started: impl FnOnce(Started)
     };
     let tls = listen(&runtime, settings, api, Doors::All, ended)?;
     signals::listen(&runtime, &inbox, Some((waker.clone(), tls)))?;
-    let chores = chores(settings, &state, &waker, &inbox, upkeep);
-    if settings.housekeeping.enabled {
-        view.set_rhythms(rhythms(settings));
-    }
-    let scheduler = runtime.block_on(async {
-        if settings.housekeeping.enabled {
-            housekeeping::start(chores, inbox.clone()).await.map(Some)
-        } else {
-            Ok(None)
-        }
-    });
-    let _scheduler = scheduler
-        .inspect_err(|trouble| tracing::error!(cause = %trouble, "housekeeping does not run; its commands do"))
-        .ok();
+    let chores =
+        if settings.housekeeping.enabled { chores(settings, &state, &waker, &inbox, upkeep) } else { Vec::new() };
+    view.set_rhythms(rhythms(settings));
+    let _scheduler = keep_house(&runtime, chores, textfile(settings, &state, &view), &inbox);
 
     if let Some(witnesses) = Witnesses::new(&settings.clock) {
         runtime.spawn(witnesses.attend(view.clone(), inbox.clone()));
@@ -232,6 +228,8 @@ fn safe_mode(
         Api { view: view.clone(), inbox: inbox.clone(), records: None, upkeep: None, editing: None, clock: clock::now };
     listen(&runtime, settings, api, Doors::SocketOnly, ended)?;
     signals::listen(&runtime, &inbox, None)?;
+    // Monitoring learns of it where it reads a file, too.
+    let _scheduler = keep_house(&runtime, Vec::new(), textfile(settings, &settings.state_dir, &view), &inbox);
     service::ready_in_safe_mode(&why);
     started(Started { view, safe_mode: Some(why.clone()) });
     loop {
@@ -392,6 +390,27 @@ fn teller(view: &Arc<View>, of: &str) -> TellTrouble {
     })
 }
 
+/// Starts the chores. Who names a file for monitoring wants it written, also where nothing else is done.
+fn keep_house(
+    runtime: &Runtime,
+    mut chores: Vec<Task>,
+    textfile: Option<Task>,
+    inbox: &SyncSender<Event>,
+) -> Option<Scheduler> {
+    if let Some(textfile) = textfile {
+        // What a daemon before this one has left is old by now.
+        runtime.spawn(housekeeping::once(textfile.clone(), inbox.clone()));
+        chores.push(textfile);
+    }
+    if chores.is_empty() {
+        return None;
+    }
+    let scheduler = runtime.block_on(housekeeping::start(chores, inbox.clone()));
+    scheduler
+        .inspect_err(|trouble| tracing::error!(cause = %trouble, "housekeeping does not run; its commands do"))
+        .ok()
+}
+
 fn chores(settings: &Settings, state: &Path, waker: &Waker, inbox: &SyncSender<Event>, upkeep: Upkeep) -> Vec<Task> {
     let plain =
         |name, chore: &crate::config::settings::Chore, work| Task { name, expression: chore.six_fields(), work };
@@ -422,10 +441,33 @@ fn chores(settings: &Settings, state: &Path, waker: &Waker, inbox: &SyncSender<E
     ]
 }
 
+/// Writes what monitoring reads into a file, where that is wanted: every minute, as collectors read it.
+fn textfile(settings: &Settings, state: &Path, view: &Arc<View>) -> Option<Task> {
+    let file = settings.metrics.textfile.clone()?;
+    let (state, view) = (state.to_path_buf(), view.clone());
+    let work = move || {
+        let reader = Reader::open(&state).map_err(|error| error.to_string());
+        let totals = reader.and_then(|reader| reader.totals().map_err(|error| error.to_string()));
+        // What is known is written all the same, and says that the rest is missing.
+        let (totals, trouble) = totals.map_or_else(|trouble| (None, Err(trouble)), |totals| (Some(totals), Ok(())));
+        let exposition = Exposition::of(&view, totals, clock::now());
+        metrics::write(&file, exposition).map_err(|error| format!("failed to write {}: {error}", file.display()))?;
+        trouble
+    };
+    Some(Task { name: TEXTFILE, expression: "0 * * * * *".to_owned(), work: Arc::new(work) })
+}
+
 /// How often the chores should run.
 fn rhythms(settings: &Settings) -> BTreeMap<Box<str>, Rhythm> {
     const HOUR_MS: i64 = 3_600_000;
     let times = &settings.housekeeping;
+    let minutely = settings.metrics.textfile.as_ref().map(|_| {
+        let schedule = Schedule::interval(Span::from_millis(60_000));
+        (TEXTFILE.into(), Rhythm { schedule, patience_ms: 2 * HOUR_MS })
+    });
+    if !times.enabled {
+        return minutely.into_iter().collect();
+    }
     let chores = [
         ("journal backup", &times.backup, 2),
         ("journal check", &times.check, 2),
@@ -437,7 +479,7 @@ fn rhythms(settings: &Settings) -> BTreeMap<Box<str>, Rhythm> {
     let rhythm = |(job, chore, hours): (&str, &crate::config::settings::Chore, i64)| {
         (job.into(), Rhythm { schedule: chore.schedule.clone(), patience_ms: hours * HOUR_MS })
     };
-    chores.map(rhythm).into()
+    chores.map(rhythm).into_iter().chain(minutely).collect()
 }
 
 fn back_up(state: &Path) -> Result<(), String> {

@@ -14,7 +14,11 @@ use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use crate::engine::event::Event;
 
+/// The chores that were started. They end with it.
+pub use tokio_cron_scheduler::JobScheduler as Scheduler;
+
 /// A chore: a name, when, and what. What it returns is what went wrong.
+#[derive(Clone)]
 pub struct Task {
     /// Its name in explain and in the journal.
     pub name: &'static str,
@@ -42,6 +46,11 @@ pub async fn start(tasks: Vec<Task>, inbox: SyncSender<Event>) -> Result<JobSche
     }
     scheduler.start().await?;
     Ok(scheduler)
+}
+
+/// Does a chore now, beside its times.
+pub async fn once(task: Task, inbox: SyncSender<Event>) {
+    run(task.name, &task.work, &inbox).await;
 }
 
 async fn run(name: &'static str, work: &Arc<dyn Fn() -> Result<(), String> + Send + Sync>, inbox: &SyncSender<Event>) {

@@ -155,6 +155,15 @@ fn explain(root: &Path, settings: &Path, policies: usize, table: &mut Table) {
     let measure = format!("explain all {policies}, p50");
     table.goal(&measure, figure, &limit, all.median() / 200e6, "≤ 200 ms", all.median() <= 200e6);
 
+    let scrapes = Samples::of(5, |_| {
+        std::hint::black_box(daemon.get("/metrics"));
+    });
+    let bytes = daemon.get("/metrics").len();
+    let figure = format!("{} worst {}", span(scrapes.median()), span(scrapes.percentile(100.0)));
+    let limit = format!("{:.1} MB", bytes as f64 / 1e6);
+    let measure = format!("metrics of all {policies}, p50");
+    table.goal(&measure, figure, &limit, scrapes.median() / 500e6, "≤ 500 ms", scrapes.median() <= 500e6);
+
     for index in 0..ACTIVE {
         let target = format!("/v1/policies/{}/run", folder::name(index));
         let (status, body) = daemon.call("POST", &target, "{\"workflow\":\"creation\"}").expect("asked");

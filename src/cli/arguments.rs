@@ -234,6 +234,9 @@ pub enum Command {
         command: JournalCommand,
     },
 
+    /// Print what monitoring reads, in the text format of Prometheus
+    Metrics,
+
     /// Show what channels are owed and what became of it, and send it again
     Notices {
         /// What to do.

@@ -20,6 +20,7 @@ mod import;
 mod journal;
 mod key;
 mod log;
+mod metrics;
 mod notices;
 pub mod out;
 mod plan;
@@ -119,6 +120,7 @@ fn dispatch(arguments: Arguments, out: &mut Out<'_>) -> Result<Exit, Failure> {
         Command::History { names, workflow, limit } => history::history(&client()?, &names, workflow, limit, out),
         Command::Operations { names, what, limit } => upkeep::operations(&client()?, &names, what, limit, out),
         Command::Journal { command } => journal::journal(&choice, client, command, out),
+        Command::Metrics => metrics::metrics(&client()?, out),
         Command::Key { command } => key::key(&choice, command, out),
         Command::Channel { command } => channel::channel(&client()?, command, out),
         Command::Notices { command } => notices::notices(&client()?, command, out),

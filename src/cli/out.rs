@@ -171,6 +171,11 @@ impl<'a> Out<'a> {
         self.raw(&text)
     }
 
+    /// Prints a text that ends its last line itself.
+    pub fn text(&mut self, text: &[u8]) -> Result<(), Failure> {
+        Ok(self.stdout.write_all(text)?)
+    }
+
     /// Returns a word in a tone.
     pub fn toned(&self, tone: Tone, text: &str) -> String {
         if self.colour && tone != Tone::Plain {

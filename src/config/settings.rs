@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::access::HttpSettings;
 use super::clock::ClockSettings;
 use super::notification::NotificationPart;
-use super::reader::Findings;
+use super::reader::{Findings, Located};
 use super::table::{Bounds, Table};
 use crate::lifecycle::policy::Notification;
 use crate::lifecycle::schedule::Schedule;
@@ -33,6 +33,15 @@ pub struct Settings {
     pub clock: ClockSettings,
     /// Who is told what is about the daemon, and of policies that name nobody.
     pub notification: Notification,
+    /// What monitoring reads that asks nobody.
+    pub metrics: MetricsSettings,
+}
+
+/// What monitoring reads that asks nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetricsSettings {
+    /// The file that is written every minute for a textfile collector; none unless given.
+    pub textfile: Option<PathBuf>,
 }
 
 /// What is logged, and how.
@@ -218,9 +227,14 @@ impl Settings {
         let notification = notification.map(|table| NotificationPart::of_daemon(findings, table));
         // Which channels there are is known once they are read.
         let notification = notification.map(|part| part.notification(|_| true)).unwrap_or_default();
+        let mut metrics = MetricsSettings::default();
+        if let Some(mut table) = root.table(findings, "metrics") {
+            metrics.textfile = table.string(findings, "textfile").and_then(|file| textfile(findings, file, base));
+            table.finish(findings, &[]);
+        }
         root.finish(findings, &[]);
         let jobs_max = jobs_max.map_or(JOBS_MAX, |jobs| jobs.value);
-        Settings { state_dir, socket, jobs_max, stop_timeout, log, housekeeping, http, clock, notification }
+        Settings { state_dir, socket, jobs_max, stop_timeout, log, housekeeping, http, clock, notification, metrics }
     }
 }
 
@@ -233,6 +247,17 @@ fn stop_timeout(findings: &mut Findings<'_>, root: &mut Table<'_, '_>) -> Span {
         return most;
     }
     written.value
+}
+
+fn textfile(findings: &mut Findings<'_>, written: Located<String>, base: &Path) -> Option<PathBuf> {
+    let file = base.join(&written.value);
+    if file.extension().is_some_and(|extension| extension == "prom") {
+        return Some(file);
+    }
+    findings.error(written.at, format!("`{}` does not end in .prom", written.value)).hint(
+        "a textfile collector reads no other; for Debian's write \"/var/lib/prometheus/node-exporter/snapkeep.prom\"",
+    );
+    None
 }
 
 fn chore(findings: &mut Findings<'_>, table: Option<&mut Table<'_, '_>>, key: &'static str, default: &str) -> Chore {

@@ -61,6 +61,10 @@ impl Engine {
         };
         let Phase::Active(run) = W::flow(tracked).workflow.phase.clone() else { return };
         let run_id = run.id.clone();
+        let listed = match &answer {
+            Answer::Listed(listing) if W::KIND == Kind::Deletion => Some(self.listed(tracked, listing)),
+            _ => None,
+        };
         match run.advance(&terms, &effort, answer, now) {
             Ok(Turn { phase, settled, attempts, facts, changed, abandon }) => {
                 if let (Some(attempts), Phase::Active(run)) = (attempts, &mut W::flow_mut(tracked).workflow.phase) {
@@ -71,6 +75,9 @@ impl Engine {
                 let gone = u32::try_from(gone).unwrap_or(u32::MAX);
                 for fact in facts {
                     self.note(tracked, &run_id, fact, now);
+                }
+                if let Some(listed) = listed {
+                    self.note_listed(tracked, &listed, &phase, now);
                 }
                 if abandon && let Some(job) = W::flow_mut(tracked).job.take() {
                     self.jobs.remove(&job);
@@ -116,6 +123,7 @@ impl Engine {
             Fact::Deleted(target) => {
                 tracing::info!(policy = %tracked.name, run = run_id, snapshot = %target.name, "deleted snapshot");
                 self.count_deletion(tracked, now);
+                self.note_gone(tracked, now);
                 let detail = format!("deleted, driver's id {}", target.id);
                 let audit = Audit::of(now.wall, ENGINE, "delete", &target.name, detail);
                 self.audit(Audit { run_id: Some(run_id.into()), ..audit });
@@ -152,6 +160,7 @@ impl Engine {
                 self.keep_memory(tracked);
             }
             tracked.remember(|guarded| guarded.approval = None);
+            self.shelves.remove(&tracked.uid);
         }
         self.changes.push(Change::Settle(Settled { run_id, at: now.wall, ending, attempts }));
         self.rest::<W>(index, tracked, phase, now);

@@ -16,6 +16,7 @@ mod alarms;
 mod answer;
 mod ask;
 pub mod command;
+pub mod commits;
 mod editing;
 pub mod event;
 pub mod explain;
@@ -34,6 +35,7 @@ mod reconcile;
 mod restrict;
 pub mod run;
 mod settled;
+mod shelf;
 mod stepped;
 mod telling;
 pub mod tokens;
@@ -45,6 +47,7 @@ pub mod view;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -65,13 +68,16 @@ use gate::Gate;
 use holding::Held;
 use outbox::Outbox;
 use restrict::NoRoom;
+use shelf::Shelf;
 use stepped::CLOCK_BACK_MS;
 use tracked::{Flow, Tracked, Work};
 use trusting::Clock;
-use view::View;
+use view::{Chore, View};
 
 /// Who does what nobody asked for, in the audit.
 const ENGINE: &str = "engine";
+/// A chore that went as it did so short a time before is not written down again.
+const CHORE_NEWS_MS: u64 = 5 * 60_000;
 /// Rows deleted in one slice of history, so that a slice stays below 10 ms.
 const TRIM_ROWS: u32 = 1_000;
 
@@ -108,6 +114,8 @@ pub struct Engine {
     clock: Clock,
     /// When snapshots were deleted within the last hour, by repository (G14).
     deletions: BTreeMap<Arc<str>, VecDeque<Moment>>,
+    /// What deletion runs that are under way saw of their policies, by uid.
+    shelves: BTreeMap<Arc<str>, Shelf>,
     /// What `min_age` is locked to, by uid (G13).
     age_locks: Arc<AgeLocks>,
     /// What people want kept (G13).
@@ -123,6 +131,7 @@ pub struct Engine {
     machine_changed: bool,
     last: Moment,
     view: Arc<View>,
+    stopwatch: fn() -> Duration,
     // What the present turn has gathered.
     changes: Vec<Change>,
     dirty: BTreeSet<(u32, Kind)>,
@@ -214,6 +223,7 @@ impl Engine {
             latest_plan: loaded.latest_plan,
             clock: Clock::new(loaded.clock, now, synchronised, loaded.latest_at),
             deletions: BTreeMap::new(),
+            shelves: BTreeMap::new(),
             held: Held::new(loaded.holds),
             tokens: loaded.tokens.into_iter().map(|token| (token.id.clone(), token)).collect(),
             age_locks: Arc::new(loaded.age_locks),
@@ -225,6 +235,7 @@ impl Engine {
             machine_changed: loaded.machine_changed,
             last: now,
             view,
+            stopwatch: || Duration::ZERO,
             changes: Vec::new(),
             dirty: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -279,6 +290,11 @@ impl Engine {
         self.policies = policies.into_iter().collect();
         self.due = std::mem::take(&mut self.due).into_iter().collect();
         self.dirty = BTreeSet::new();
+    }
+
+    /// Measures commits by this clock from here on; before, they take no time.
+    pub fn measure_by(&mut self, stopwatch: fn() -> Duration) {
+        self.stopwatch = stopwatch;
     }
 
     /// Takes everything that has happened, decides, commits, and returns what is to be done
@@ -341,8 +357,14 @@ impl Engine {
             Event::Delivered { key, result } => self.delivered(key, result, now),
             Event::Command(command) => self.command(command, now)?,
             Event::Chore { job, trouble } => {
-                self.view.set_chore(&job, now.wall, trouble.clone());
-                self.changes.push(Change::Chore { job, at: now.wall, trouble });
+                let former = self.view.set_chore(&job, now.wall, trouble.clone());
+                // What runs every minute is no reason to write every minute.
+                let is_news = |former: Chore| {
+                    former.trouble != trouble || now.wall.since(former.at).unsigned_abs() >= CHORE_NEWS_MS
+                };
+                if former.is_none_or(is_news) {
+                    self.changes.push(Change::Chore { job, at: now.wall, trouble });
+                }
             }
             // By a clock that is ahead everything is old, history too.
             Event::Trim { .. } if self.clock.trust.doubt.is_some() => {
@@ -399,7 +421,7 @@ impl Engine {
             self.journal.end_look()?;
         }
         if !changes.is_empty() {
-            self.journal.commit(&changes)?;
+            self.commit(&changes)?;
             self.tidying.note(changes.len(), now);
         } else if self.tidying.is_due(now) {
             match self.journal.checkpoint() {
@@ -445,6 +467,14 @@ impl Engine {
             let _ = mark.send(());
         }
         Ok(std::mem::take(&mut self.errands))
+    }
+
+    /// Writes changes, and shows how long that took.
+    fn commit(&mut self, changes: &[Change]) -> Result<(), JournalError> {
+        let began = (self.stopwatch)();
+        let outcome = self.journal.commit(changes);
+        self.view.commits().note((self.stopwatch)().saturating_sub(began));
+        outcome
     }
 
     fn refresh_outbox(&mut self) -> Result<(), JournalError> {

@@ -74,7 +74,7 @@ impl Engine {
             self.close_operation(number, OperationOutcome::Interrupted, message, now);
         }
         let changes = std::mem::take(&mut self.changes);
-        if changes.is_empty() { Ok(()) } else { self.journal.commit(&changes) }
+        if changes.is_empty() { Ok(()) } else { self.commit(&changes) }
     }
 
     fn close_operation(

@@ -36,6 +36,7 @@ pub fn run(
     attendant: &mut dyn Attendant,
     stop_timeout: Duration,
 ) -> Result<(), JournalError> {
+    engine.measure_by(clock::awake);
     performer.carry_out(first);
     let mut stop_by = None;
     loop {

@@ -15,12 +15,14 @@ use crate::lifecycle::schedule::Schedule;
 use crate::lifecycle::time::{Moment, Timestamp};
 use crate::roster::{Channel, Problem, Roster};
 
+use super::commits::Commits;
 use super::tracked::Tracked;
 
 /// What readers may see.
 #[derive(Debug, Default)]
 pub struct View {
     shown: RwLock<Shown>,
+    commits: Commits,
 }
 
 #[derive(Debug, Default)]
@@ -202,6 +204,11 @@ impl View {
         }
     }
 
+    /// Returns how long commits took since the start.
+    pub fn commits(&self) -> &Commits {
+        &self.commits
+    }
+
     /// Shows that nothing will be made or deleted, and why.
     pub fn enter_safe_mode(&self, why: &str, now: Timestamp) {
         let mut shown = self.write();
@@ -260,9 +267,9 @@ impl View {
         shown.started_at = Some(now);
     }
 
-    /// Shows that a housekeeping job ran.
-    pub fn set_chore(&self, job: &str, at: Timestamp, trouble: Option<String>) {
-        self.write().chores.insert(job.into(), Chore { at, trouble });
+    /// Shows that a housekeeping job ran. Returns what was shown of it before.
+    pub fn set_chore(&self, job: &str, at: Timestamp, trouble: Option<String>) -> Option<Chore> {
+        self.write().chores.insert(job.into(), Chore { at, trouble })
     }
 
     /// Says how often each housekeeping job should run.

@@ -19,6 +19,7 @@ mod explain;
 mod foresee;
 mod health;
 mod look;
+mod metrics;
 mod notices;
 pub mod openapi;
 mod peer;

@@ -16,6 +16,9 @@ struct Takes {
     body: Option<Value>,
 }
 
+/// The one answer that is no JSON.
+const METRICS: &str = "/metrics";
+
 /// `GET /v1/openapi.json`
 pub async fn openapi() -> Json<Value> {
     Json(document())
@@ -75,6 +78,10 @@ fn operation(route: &Route, takes: Option<&Takes>) -> Value {
     } else {
         ("application/problem+json", "#/components/schemas/Problem")
     };
+    let done = match route.path {
+        METRICS => json!({ "text/plain": { "schema": { "type": "string" } } }),
+        _ => json!({ "application/json": { "schema": {} } }),
+    };
     let mut operation = json!({
         "summary": route.about,
         "description": format!("Needs the role {}.", route.role),
@@ -82,7 +89,7 @@ fn operation(route: &Route, takes: Option<&Takes>) -> Value {
         "tags": [if is_opensearch { "opensearch" } else { "snapkeep" }],
         "parameters": parameters,
         "responses": {
-            "2XX": { "description": "It was done.", "content": { "application/json": { "schema": {} } } },
+            "2XX": { "description": "It was done.", "content": done },
             "4XX": { "description": "It was refused.", "content": { form: { "schema": { "$ref": schema } } } },
             "5XX": { "description": "It could not be done.", "content": { form: { "schema": { "$ref": schema } } } },
         },

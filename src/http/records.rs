@@ -15,7 +15,7 @@ use crate::clock;
 use crate::engine::event::{Note, What};
 use crate::journal::change::{AuditRecord, PlanRecord, RunRecord};
 use crate::journal::record::{NoticeQuery, NoticeRecord, OperationRecord, PolicyRecord, PolicyVersion};
-use crate::journal::{self, AuditQuery, Depth, HistoryQuery, JournalError, OpenError, OperationQuery, Reader};
+use crate::journal::{self, AuditQuery, Depth, HistoryQuery, JournalError, OpenError, OperationQuery, Reader, Totals};
 use crate::lifecycle::workflow::Kind;
 
 use super::body::{AuditBody, BackupBody, CheckBody, HistoryBody, PlanBody};
@@ -56,6 +56,8 @@ pub trait Records: Send {
     fn version_of(&self, policy_uid: &str) -> Result<Option<PolicyVersion>, JournalError>;
     /// Returns which version of each living policy is there, by name.
     fn versions(&self) -> Result<Vec<PolicyVersion>, JournalError>;
+    /// Returns what was counted of each living policy, and how large the journal is.
+    fn totals(&self) -> Result<Totals, JournalError>;
     /// Returns what is wrong with the journal; nothing when it is sound.
     fn check(&self) -> Result<Vec<String>, OpenError>;
     /// Copies the journal and returns where the copy is.
@@ -123,6 +125,10 @@ impl Records for StateRecords {
 
     fn versions(&self) -> Result<Vec<PolicyVersion>, JournalError> {
         self.reader.versions()
+    }
+
+    fn totals(&self) -> Result<Totals, JournalError> {
+        self.reader.totals()
     }
 
     fn check(&self) -> Result<Vec<String>, OpenError> {

@@ -15,8 +15,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use crate::lifecycle::role::Role;
 
 use super::{
-    Shared, channels, control, deletions, explain, foresee, health, look, notices, openapi, records, single, sm,
-    tokens, upkeep,
+    Shared, channels, control, deletions, explain, foresee, health, look, metrics, notices, openapi, records, single,
+    sm, tokens, upkeep,
 };
 
 /// How long an answer may take.
@@ -60,6 +60,13 @@ pub fn routes() -> Vec<Route> {
         get(Viewer, Quick, "/health/live", "Tells whether the engine moves.", health::live),
         get(Viewer, Quick, "/health/ready", "Tells whether snapshots are made and deleted.", health::ready),
         get(Viewer, Quick, "/v1/health", "Tells how each policy is, by the age of what it keeps.", health::checkups),
+        get(
+            Viewer,
+            Quick,
+            "/metrics",
+            "Tells monitoring all there is to count, as Prometheus reads it.",
+            metrics::metrics,
+        ),
         get(Viewer, Quick, "/v1/openapi.json", "Describes all that can be asked.", openapi::openapi),
         get(Viewer, Quick, "/v1/explain", "Tells what is going on, why, and what comes next.", explain::explain),
         get(Viewer, Quick, "/v1/policies", "Lists the policies in force.", explain::policies),

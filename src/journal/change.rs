@@ -83,6 +83,8 @@ pub enum Change {
     Settle(Settled),
     /// Triggers were consumed without a run.
     Skip(Skip),
+    /// So many snapshots of a policy are there, as a deletion run saw them last.
+    Kept(Kept),
     /// A deletion run has judged every snapshot.
     Plan {
         /// Rises with every plan, and is never given twice.
@@ -373,6 +375,19 @@ pub struct Skip {
     pub at: Timestamp,
 }
 
+/// How many snapshots of a policy there are, as a deletion run saw them last. For people; nothing is decided by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Of which policy.
+    pub policy_uid: Arc<str>,
+    /// How many.
+    pub count: u32,
+    /// How much they hold, where the driver knows it of each.
+    pub bytes: Option<u64>,
+    /// When that was seen.
+    pub at: Timestamp,
+}
+
 /// Why triggers were consumed without a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SkipReason {
@@ -387,6 +402,10 @@ pub enum SkipReason {
 }
 
 impl SkipReason {
+    /// All there are.
+    pub const ALL: [SkipReason; 4] =
+        [SkipReason::Missed, SkipReason::Overlap, SkipReason::Watched, SkipReason::ClockMovedBack];
+
     /// Returns the word for it.
     pub fn word(self) -> &'static str {
         match self {

@@ -26,6 +26,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { number: 9, sql: include_str!("../../migrations/sqlite/0009_age_locks.sql") },
     Migration { number: 10, sql: include_str!("../../migrations/sqlite/0010_audit_chain.sql") },
     Migration { number: 11, sql: include_str!("../../migrations/sqlite/0011_notices.sql") },
+    Migration { number: 12, sql: include_str!("../../migrations/sqlite/0012_totals.sql") },
 ];
 
 /// Marks a file as a journal of ours: `SNPK`.

@@ -37,6 +37,7 @@ pub mod record;
 mod rows;
 mod sqlite;
 mod tokens;
+mod totals;
 mod trim;
 
 use std::collections::BTreeMap;
@@ -58,12 +59,18 @@ pub use check::{Depth, check};
 pub use error::{ErrorKind, JournalError, OpenError};
 pub use lock::Lock;
 pub use reader::{AuditQuery, HistoryQuery, OperationQuery, Reader};
+pub use totals::{KeptTotals, LatestSettled, Totals, WorkflowTotals};
 
 /// After a commit of so many changes a quiet moment is to be used for [`Journal::checkpoint`].
 pub const CHANGES_MANY: usize = 256;
 
 /// The journal's file in a state directory.
 pub const FILE: &str = "journal.db";
+
+/// Returns the schema that this program writes.
+pub fn schema() -> u32 {
+    migrate::known(migrate::MIGRATIONS)
+}
 
 /// The journal, open for writing. There is one in a state directory, held by a lock.
 #[derive(Debug)]

@@ -83,6 +83,14 @@ pub(super) fn operations(
     Ok(records)
 }
 
+/// Returns the latest verification of a snapshot that came to an end.
+pub(super) fn latest_verification(connection: &Connection) -> Result<Option<OperationRecord>, JournalError> {
+    let sql = format!(
+        "select {COLUMNS} from operations where kind = 'verify' and ended_at is not null order by number desc limit 1"
+    );
+    Ok(all(connection, &sql, [], read)?.pop())
+}
+
 /// Reads [`COLUMNS`].
 fn read(row: &Row<'_>) -> Result<OperationRecord, JournalError> {
     let ended_at: Option<i64> = row.get(5)?;

@@ -1,7 +1,7 @@
 //! A second, read-only look at the journal, for people and for what shows it to them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::{Connection, Row, params};
@@ -14,6 +14,7 @@ use super::record::{
     Counts, Document, NoticeQuery, NoticeRecord, NoticeState, OperationKind, OperationRecord, PolicyRecord,
     PolicyVersion, Waiting,
 };
+use super::totals::{self, Totals};
 use super::{FILE, edits, notices, open, operations, plans};
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::Kind;
@@ -24,6 +25,7 @@ use crate::lifecycle::workflow::Kind;
 #[derive(Debug)]
 pub struct Reader {
     connection: Connection,
+    file: PathBuf,
 }
 
 /// No answer is longer: a reader that takes its time keeps the log from being emptied.
@@ -67,7 +69,8 @@ pub struct OperationQuery {
 impl Reader {
     /// Opens the journal of a state directory for reading only.
     pub fn open(state_directory: &Path) -> Result<Reader, OpenError> {
-        Ok(Reader { connection: open::reader(&state_directory.join(FILE))? })
+        let file = state_directory.join(FILE);
+        Ok(Reader { connection: open::reader(&file)?, file })
     }
 
     /// Returns runs, newest first.
@@ -228,6 +231,11 @@ impl Reader {
     /// Returns what every channel is owed, by name; those that were told everything are not among them.
     pub fn notices_waiting(&self) -> Result<BTreeMap<Box<str>, Waiting>, JournalError> {
         notices::waiting(&self.connection)
+    }
+
+    /// Returns what was counted since the journal began, of each living policy, and how large the journal is.
+    pub fn totals(&self) -> Result<Totals, JournalError> {
+        totals::read(&self.connection, &self.file)
     }
 
     /// Returns how many rows of each sort there are.

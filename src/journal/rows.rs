@@ -232,13 +232,11 @@ pub(super) fn read_cause(word: &str) -> Result<Cause, JournalError> {
 }
 
 pub(super) fn read_outcome(word: &str) -> Result<Outcome, JournalError> {
-    let all = [Outcome::Succeeded, Outcome::Failed, Outcome::TimeLimitExceeded, Outcome::Held, Outcome::Cancelled];
-    pick("outcome", word, &all, |outcome| outcome.word())
+    pick("outcome", word, &Outcome::ALL, |outcome| outcome.word())
 }
 
 pub(super) fn read_reason(word: &str) -> Result<SkipReason, JournalError> {
-    let all = [SkipReason::Missed, SkipReason::Overlap, SkipReason::Watched, SkipReason::ClockMovedBack];
-    pick("reason", word, &all, |reason| reason.word())
+    pick("reason", word, &SkipReason::ALL, |reason| reason.word())
 }
 
 pub(super) fn read_document_kind(word: &str) -> Result<DocumentKind, JournalError> {

@@ -12,7 +12,7 @@ use rusqlite::{CachedStatement, Connection, Row, Statement, params};
 use super::change::{Adoption, Audit, Begun, Change, DocumentKind, GuardMemory, RequestKey, Settled, Skip, State};
 use super::error::{ErrorKind, JournalError};
 use super::rows::{self, StateRow};
-use super::{age_locks, chain, edits, holds, load, notices, operations, plans, tokens};
+use super::{age_locks, chain, edits, holds, load, notices, operations, plans, tokens, totals};
 use crate::lifecycle::policy::Switch;
 use crate::lifecycle::time::Timestamp;
 use crate::lifecycle::workflow::{Kind, Outcome};
@@ -132,7 +132,11 @@ fn apply_one<'a>(
             }
             Ok(())
         }
-        Change::Skip(skip) => write_skip(connection, skip),
+        Change::Skip(skip) => {
+            write_skip(connection, skip)?;
+            totals::count_skip(connection, skip)
+        }
+        Change::Kept(kept) => totals::keep(connection, kept),
         Change::Plan { number, run_id, plan, episode } => {
             let policy_uid = plans::write(connection, *number, run_id, plan, episode.as_deref())?;
             latest.entry((policy_uid.into(), Kind::Deletion)).or_default().plan = Some(integer(*number)?);
@@ -311,9 +315,12 @@ fn begin(connection: &Connection, statement: &mut Statement<'_>, begun: &Begun) 
 /// Returns the run's number and whose it is, where it is the latest good one from here on.
 fn settle(connection: &Connection, settled: &Settled) -> Result<Option<(i64, String, Kind)>, JournalError> {
     let Settled { run_id, at, ending, attempts } = settled;
-    let sql = "select number, policy_uid, kind from runs where run_id = ?1 and ended_at is null";
-    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, rows::read_kind(row.get_ref(2)?.as_str()?)?));
-    let Some((number, policy_uid, kind)) = load::all(connection, sql, params![run_id], read)?.pop() else {
+    let sql = "select number, policy_uid, kind, began_at from runs where run_id = ?1 and ended_at is null";
+    let read = |row: &Row<'_>| {
+        let began_at = Timestamp::from_millis(row.get(3)?);
+        Ok((row.get(0)?, row.get::<_, String>(1)?, rows::read_kind(row.get_ref(2)?.as_str()?)?, began_at))
+    };
+    let Some((number, policy_uid, kind, began_at)) = load::all(connection, sql, params![run_id], read)?.pop() else {
         return Err(JournalError::new(ErrorKind::Conflict, format!("run {run_id} is not under way")));
     };
     let sql = "update runs set ended_at = ?2, outcome = ?3, message = ?4, blame = ?5, attempts = ?6 where number = ?1";
@@ -326,6 +333,7 @@ fn settle(connection: &Connection, settled: &Settled) -> Result<Option<(i64, Str
         ending.cause,
         attempts
     ])?;
+    totals::count_run(connection, &policy_uid, kind, ending.outcome, began_at, *at)?;
     Ok(match ending.outcome {
         Outcome::Succeeded => Some((number, policy_uid, kind)),
         Outcome::Failed | Outcome::TimeLimitExceeded | Outcome::Held | Outcome::Cancelled => None,

@@ -92,7 +92,7 @@ fn forget_audit(connection: &Connection, before: Timestamp, limit: u32) -> Resul
     }
 }
 
-/// Deletes retired policies of which nothing is left. Each is three rows.
+/// Deletes retired policies of which nothing is left. Each is five rows at most.
 fn forget_policies(connection: &Connection, before: Timestamp, limit: u32) -> Result<u32, JournalError> {
     let sql = "select p.policy_uid from policies p
         where p.retired_at < ?1
@@ -104,11 +104,15 @@ fn forget_policies(connection: &Connection, before: Timestamp, limit: u32) -> Re
         order by p.retired_at limit ?2";
     let mut statement = connection.prepare_cached(sql)?;
     let forgotten = statement
-        .query_map(params![before.millis(), limit / 3], |row| row.get(0))?
+        .query_map(params![before.millis(), limit / 5], |row| row.get(0))?
         .collect::<Result<Vec<String>, _>>()?;
     let mut gone = 0;
     for policy_uid in &forgotten {
-        for sql in ["delete from workflows where policy_uid = ?1", "delete from policies where policy_uid = ?1"] {
+        for sql in [
+            "delete from totals where policy_uid = ?1",
+            "delete from workflows where policy_uid = ?1",
+            "delete from policies where policy_uid = ?1",
+        ] {
             gone += count(connection.prepare_cached(sql)?.execute(params![policy_uid])?);
         }
     }

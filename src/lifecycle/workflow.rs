@@ -290,6 +290,10 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All there are.
+    pub const ALL: [Outcome; 5] =
+        [Outcome::Succeeded, Outcome::Failed, Outcome::TimeLimitExceeded, Outcome::Held, Outcome::Cancelled];
+
     /// Returns the word for it.
     pub fn word(self) -> &'static str {
         match self {

@@ -26,7 +26,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("watch", &["engine", "roster"]),
     ("upkeep", &["drivers", "engine", "lifecycle", "roster"]),
     ("editing", &["config", "engine", "watch"]),
-    ("http", &["clock", "config", "drivers", "editing", "engine", "journal", "lifecycle", "roster", "upkeep"]),
+    ("metrics", &["engine", "journal", "lifecycle", "roster"]),
+    (
+        "http",
+        &["clock", "config", "drivers", "editing", "engine", "journal", "lifecycle", "metrics", "roster", "upkeep"],
+    ),
     (
         "daemon",
         &[
@@ -39,6 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "http",
             "journal",
             "lifecycle",
+            "metrics",
             "roster",
             "service",
             "upkeep",

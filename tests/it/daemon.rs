@@ -16,6 +16,7 @@ mod foresee;
 mod health;
 mod journald;
 mod kills;
+mod metrics;
 mod notices;
 mod opensearch;
 mod peers;

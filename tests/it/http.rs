@@ -22,7 +22,7 @@ use snapkeep::journal::record::{
     NoticeQuery, NoticeRecord, OperationEnd, OperationKind, OperationOutcome, OperationRecord, PolicyRecord,
     PolicyVersion,
 };
-use snapkeep::journal::{AuditQuery, HistoryQuery, JournalError, OpenError, OperationQuery};
+use snapkeep::journal::{AuditQuery, HistoryQuery, JournalError, OpenError, OperationQuery, Totals};
 use snapkeep::lifecycle::creation::Creation;
 use snapkeep::lifecycle::policy::Switch;
 use snapkeep::lifecycle::retention::Owner;
@@ -157,6 +157,10 @@ impl Records for NoRecords {
 
     fn notice(&self, _: u64) -> Result<Option<NoticeRecord>, JournalError> {
         Ok(None)
+    }
+
+    fn totals(&self) -> Result<Totals, JournalError> {
+        Ok(Totals::default())
     }
 
     fn history(&self, query: &HistoryQuery) -> Result<Vec<RunRecord>, JournalError> {

@@ -14,7 +14,8 @@ use snapkeep::journal::change::{
 };
 use snapkeep::journal::record::{NoticeQuery, NoticeState, OperationRecord};
 use snapkeep::journal::{
-    AuditQuery, Depth, FILE, HistoryQuery, Journal, OpenError, Reader, backup, backups, check, restore,
+    AuditQuery, Depth, FILE, HistoryQuery, Journal, KeptTotals, LatestSettled, OpenError, Reader, WorkflowTotals,
+    backup, backups, check, restore,
 };
 use snapkeep::lifecycle::creation::Creation;
 use snapkeep::lifecycle::deletion::Deletion;
@@ -167,6 +168,23 @@ fn check_what_fixtures_hold(directory: &TempDir) {
         ]
     );
     assert_eq!(check(directory.path(), Depth::Whole).expect("checked"), Vec::<String>::new());
+
+    // What history still had begins what is counted from here on.
+    let totals = reader.totals().expect("read");
+    assert_eq!(totals.policies.keys().map(|uid| &**uid).collect::<Vec<_>>(), ["uid-db"]);
+    let (began_at, ended_at) = (at(1_772_312_400_010), at(1_772_312_460_000));
+    let creation = WorkflowTotals {
+        runs: [1, 1, 0, 0, 0],
+        skipped: [4, 1, 0, 0],
+        failures: 1,
+        latest: Some(LatestSettled { outcome: Outcome::Failed, began_at, ended_at }),
+        succeeded_at: Some(at(1_772_244_060_000)),
+        kept: None,
+    };
+    let kept = KeptTotals { count: 21, bytes: None, at: now.wall };
+    let deletion = WorkflowTotals { kept: Some(kept), ..WorkflowTotals::default() };
+    assert_eq!(totals.policies["uid-db"], [creation, deletion]);
+    assert!(totals.file_bytes > 4096 && totals.verified.is_none());
 }
 
 #[test]
@@ -179,7 +197,7 @@ fn every_opening_finds_what_was_left_and_raises_the_epoch() {
         journal.commit(&[adopt(&format!("u{epoch}"))]).expect("committed");
     }
     let number = |name: &str| raw(&directory).pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    assert_eq!(number("user_version"), Ok(11));
+    assert_eq!(number("user_version"), Ok(12));
     assert_eq!(number("application_id"), Ok(0x534e_504b));
 }
 
@@ -200,11 +218,11 @@ fn a_clock_that_was_written_before_time_was_kept_has_come_as_far_as_it_was_belie
 #[test]
 fn a_newer_schema_is_refused_and_left_alone() {
     let directory = filled(3);
-    raw(&directory).pragma_update(None, "user_version", 12).expect("set");
+    raw(&directory).pragma_update(None, "user_version", 13).expect("set");
     let before = fs::read(directory.path().join(FILE)).expect("read");
     let error = refused(&directory);
-    assert!(matches!(error, OpenError::Newer { found: 12, known: 11 }), "{error:?}");
-    assert_eq!(error.to_string(), "journal has schema 12, and this snapkeep knows none above 11");
+    assert!(matches!(error, OpenError::Newer { found: 13, known: 12 }), "{error:?}");
+    assert_eq!(error.to_string(), "journal has schema 13, and this snapkeep knows none above 12");
     assert!(matches!(Reader::open(directory.path()), Err(OpenError::Newer { .. })));
     assert_eq!(fs::read(directory.path().join(FILE)).expect("read"), before);
 }

@@ -24,6 +24,7 @@ mod journal_format;
 mod keys;
 mod machines;
 mod mail;
+mod metrics;
 mod operations;
 mod packaging;
 mod peers_chunks;

@@ -14,6 +14,7 @@ mod guests;
 mod holds;
 mod journal;
 mod log;
+mod metrics;
 mod notices;
 mod repositories;
 mod restrictions;
