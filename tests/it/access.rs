@@ -44,17 +44,29 @@ fn ask_as(daemon: &Daemon, groups: &[u32], requests: &[(String, String)]) -> Vec
             command.arg("--next").arg("--silent");
         }
         command.arg("--unix-socket").arg(&daemon.socket).args(["--max-time", "60", "--request", method]);
-        command.args(["--write-out", "\n%{http_code}\n"]).arg(format!("http://x{path}"));
+        command.args(["--write-out", "\n%{http_code} was the status\n"]).arg(format!("http://x{path}"));
     }
     let output = command.current_dir("/").stdin(Stdio::null()).output().expect("setpriv and curl run");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines.len(), 2 * requests.len(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    let answer = |pair: &[&str]| {
-        let body: Value = serde_json::from_str(pair[0]).unwrap_or_else(|_| panic!("{} is no JSON", pair[0]));
-        (pair[1].parse().expect("a status"), code(&body))
-    };
-    lines.chunks(2).map(answer).collect()
+    let (mut answers, mut body) = (Vec::new(), String::new());
+    for line in said.lines() {
+        match line.strip_suffix(" was the status") {
+            Some(status) => {
+                // One answer is no JSON, and has many lines.
+                let text = std::mem::take(&mut body);
+                let is_metrics = text.starts_with("# HELP ");
+                let body = serde_json::from_str(&text).ok().or(is_metrics.then_some(Value::Null));
+                let body = body.unwrap_or_else(|| panic!("{text} is no JSON"));
+                answers.push((status.parse().expect("a status"), code(&body)));
+            }
+            None => {
+                body.push_str(line);
+                body.push('\n');
+            }
+        }
+    }
+    assert_eq!(answers.len(), requests.len(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    answers
 }
 
 /// Returns the code of a refusal, also where it is told in OpenSearch's form, which has none.

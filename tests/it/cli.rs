@@ -72,6 +72,7 @@ fn every_command_and_argument_says_what_it_is_for() {
               operations  Show what maintenance, verification, holds, adoption and expiry came to, and what of
                           it goes on, newest first
               journal     Check, copy and restore the daemon's journal
+              metrics     Print what monitoring reads, in the text format of Prometheus
               notices     Show what channels are owed and what became of it, and send it again
               channel     List where notices go, and try whether they get there
               token       Make, list and remove the tokens that let callers in over the network

@@ -299,6 +299,7 @@ fn a_secret_is_in_its_file_and_at_its_receiver_and_nowhere_else() {
     }
     for path in [
         "/health",
+        "/metrics",
         "/v1/explain",
         "/v1/channels",
         "/v1/policies",
