@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["lifecycle", "ownership", "template"]),
     ("journal", &["lifecycle"]),
     ("drivers", &["lifecycle"]),
+    ("manual", &["lifecycle"]),
     ("notify", &["lifecycle", "ownership", "template", "tls"]),
     ("roster", &["config", "drivers", "lifecycle", "notify", "ownership"]),
     ("engine", &["clock", "drivers", "journal", "lifecycle", "notify", "roster"]),
@@ -44,7 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "witness",
         ],
     ),
-    ("cli", &["clock", "config", "daemon", "drivers", "http", "journal", "lifecycle", "roster", "tls"]),
+    ("cli", &["clock", "config", "daemon", "drivers", "http", "journal", "lifecycle", "manual", "roster", "tls"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];

@@ -24,6 +24,7 @@ mod journal_format;
 mod keys;
 mod machines;
 mod mail;
+mod manual;
 mod operations;
 mod peers_chunks;
 mod peers_forget;
