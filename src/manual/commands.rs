@@ -32,7 +32,7 @@ const ENVIRONMENT: [(&str, &str); 7] = [
     ("SNAPKEEP_SOCKET", "As `--socket`."),
     (
         "SNAPKEEP_LOG",
-        "What the daemon logs, in place of `log.level`: a level, or a filter such as `info,snapkeep::engine=debug`.",
+        "What the daemon logs, in place of `log.level`: a level, or a filter such as `warn,snapkeep=debug`.",
     ),
     ("CREDENTIALS_DIRECTORY", "Where the service's credentials are; systemd sets it."),
     ("TZ, TZDIR", "The zone in which times are shown, and where zone files are."),

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{File, Form, Key, Rule, Shape, Table, Without};
+use super::keys::{File, Form, Key, Rule, Shape, Table, Without, repository};
 
 /// Returns the schema of a file.
 pub fn schema(file: File) -> Value {
@@ -24,13 +24,14 @@ pub fn schema(file: File) -> Value {
     schema.insert("description".into(), description.into());
     // A driver's own keys are known by its name alone.
     if file == File::Repository {
-        let kind = |kind: &str| Value::Object(table(&super::keys::repository::of_driver(kind)));
+        let kind = |kind: &str| {
+            let is_it = json!({ "properties": { "driver": { "const": kind } } });
+            json!({ "if": is_it, "then": Value::Object(table(&repository::of_driver(kind))) })
+        };
         schema.insert("type".into(), "object".into());
         schema.insert("required".into(), json!(["driver"]));
-        schema.insert("properties".into(), json!({ "driver": { "enum": ["files", "exec"] } }));
-        schema.insert("if".into(), json!({ "properties": { "driver": { "const": "files" } } }));
-        schema.insert("then".into(), kind("files"));
-        schema.insert("else".into(), kind("exec"));
+        schema.insert("properties".into(), json!({ "driver": { "enum": repository::KINDS } }));
+        schema.insert("allOf".into(), repository::KINDS.map(kind).to_vec().into());
         return Value::Object(schema);
     }
     schema.extend(table(&file.table()));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{File, Form, Key, Shape, Table, Without, policy, repository};
+use super::keys::{File, Form, Key, Shape, Table, Without, repository};
 use crate::config::policy_document::PolicyDocument;
 use crate::config::reader::{Asked, Findings, Sort};
 use crate::config::repository::RepositoryDocument;
@@ -118,7 +118,7 @@ fn what_the_readers_know_is_told_and_what_is_told_they_know_in_the_same_form() {
         let mut told_keys = BTreeMap::new();
         told(&file.table(), "", &mut told_keys);
         let of_driver: Vec<&str> = match file {
-            File::Policy => policy::files().iter().map(|key| key.name).collect(),
+            File::Policy => repository::in_policies().iter().map(|key| key.name).collect(),
             File::Repository => {
                 repository::table().keys.iter().map(|key| key.name).filter(|name| *name != "driver").collect()
             }
@@ -162,7 +162,7 @@ fn what_the_drivers_know_is_told_and_what_is_told_they_know() {
     let opened = registry::open("files", &odd, base, program).expect_err("there is no such key");
     assert_eq!(keys_of_a_driver(opened), names(&repository::files()));
     let checked = registry::check_config("files", &odd, base).expect_err("there is no such key");
-    assert_eq!(keys_of_a_driver(checked), names(&policy::files()));
+    assert_eq!(keys_of_a_driver(checked), names(&repository::in_policies()));
     assert_eq!(exec::OWN_KEYS.map(str::to_owned).into_iter().collect::<BTreeSet<_>>(), names(&repository::exec()));
     let kinds = repository::table().keys.into_iter().find(|key| key.name == "driver").map(|key| key.form);
     let Some(Form::Word(words)) = kinds else { panic!("driver is one of some words") };
@@ -208,7 +208,7 @@ fn with_defaults(file: File, text: &str) -> [String; 2] {
     let bare = toml::to_string(&document).expect("TOML");
     let mut table = file.table();
     // A driver's defaults are the driver's.
-    let of_driver: Vec<&str> = policy::files().iter().map(|key| key.name).collect();
+    let of_driver: Vec<&str> = repository::in_policies().iter().map(|key| key.name).collect();
     for key in &mut table.keys {
         if let (File::Policy, Form::Table(below)) = (file, &mut key.form) {
             below.keys.retain(|key| !of_driver.contains(&key.name));

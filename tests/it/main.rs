@@ -26,6 +26,7 @@ mod machines;
 mod mail;
 mod manual;
 mod operations;
+mod pages;
 mod peers_chunks;
 mod peers_forget;
 mod peers_mail;

@@ -114,10 +114,11 @@ fn every_key_stands_in_the_page_of_its_file() {
             // Below the heading of its table, up to the next.
             let chapter =
                 page.split(".SH \"KEYS\"\n").nth(1).expect("a chapter").split(".SH ").next().unwrap_or_default();
-            let part = chapter.split(".SS ").find(|part| {
+            let part = chapter.split(".SS ").enumerate().find(|(number, part)| {
                 let heading = part.lines().next().unwrap_or_default().trim_matches('"').trim_matches(['[', ']']);
-                if path.is_empty() { part.starts_with(".") } else { heading == path }
+                if path.is_empty() { *number == 0 } else { heading == path }
             });
+            let part = part.map(|(_, part)| part);
             let part = part.unwrap_or_else(|| panic!("{name} has no part about {path}"));
             let is_told = part.lines().any(|line| {
                 line.starts_with(&format!("{key} = ")) || line.contains(&format!("Another name of it is {key}."))

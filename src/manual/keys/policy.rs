@@ -1,6 +1,7 @@
 //! A policy's keys.
 
 use super::kinds::{notification, shaped};
+use super::repository::in_policies;
 use super::{Form, Key, Rule, Shape, Table, Without};
 use crate::lifecycle::keep_rules::Every;
 use crate::lifecycle::notice::Event;
@@ -297,31 +298,6 @@ fn snapshot_config() -> Table {
             "Whether a snapshot counts as made in which something could not be read. What it was is named.",
         ),
     ];
-    keys.extend(files());
+    keys.extend(in_policies());
     Table::of(keys).open()
-}
-
-/// Returns what `driver = "files"` takes there.
-pub fn files() -> Vec<Key> {
-    vec![
-        Key::optional(
-            "paths",
-            Form::List(Box::new(shaped(Shape::Path))),
-            Without::Means("the driver `files` refuses the policy"),
-            "For `driver = \"files\"`: the files and directories to keep. A relative path begins in the folder of \
-             the configuration.",
-        ),
-        Key::optional(
-            "exclude",
-            Form::Texts,
-            Without::Nothing,
-            "For `driver = \"files\"`: patterns of what to leave out, as in a `.gitignore`; none begins with `!`.",
-        ),
-        Key::optional(
-            "one_file_system",
-            Form::Boolean,
-            Without::Is("false"),
-            "For `driver = \"files\"`: stays on the file system of each path.",
-        ),
-    ]
 }

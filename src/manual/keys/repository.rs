@@ -1,4 +1,6 @@
-//! A repository's keys. Which of them it takes depends on its driver.
+//! A repository's keys. Which of them it takes depends on its driver, and so do some of a policy's.
+//!
+//! Nothing else of the manual knows a driver by its name; a test holds what is told here against the registry.
 
 use super::kinds::shaped;
 use super::{Form, Key, Rule, Shape, Table, Without};
@@ -12,6 +14,9 @@ const FILES: (&str, &str) =
     ("files", "encrypted, deduplicated snapshots of directories, in restic's format, on a path of this machine");
 const EXEC: (&str, &str) =
     ("exec", "a program that speaks the driver protocol; every other key of the file is its own");
+
+/// The kinds of drivers.
+pub const KINDS: [&str; 2] = [FILES.0, EXEC.0];
 
 fn memory() -> Key {
     Key::optional(
@@ -87,10 +92,10 @@ pub fn exec() -> Vec<Key> {
 
 /// Returns the keys that one driver takes.
 pub fn of_driver(kind: &str) -> Table {
-    let (word, mut keys) = if kind == "files" { (FILES, files()) } else { (EXEC, exec()) };
+    let (word, mut keys) = if kind == FILES.0 { (FILES, files()) } else { (EXEC, exec()) };
     keys.insert(0, driver(vec![word]));
     let table = Table::of(keys);
-    if kind == "files" { table.rule(Rule::AtMostOne(&["key_file", "key_credential"])) } else { table.open() }
+    if kind == FILES.0 { table.rule(Rule::AtMostOne(&["key_file", "key_credential"])) } else { table.open() }
 }
 
 /// Returns the keys of all drivers together.
@@ -99,4 +104,29 @@ pub fn table() -> Table {
     keys.extend(files());
     keys.extend(exec().into_iter().filter(|key| key.name != "memory_max"));
     Table::of(keys).open()
+}
+
+/// Returns what `driver = "files"` takes in a policy's `snapshot_config`. A program's keys there are its own.
+pub fn in_policies() -> Vec<Key> {
+    vec![
+        Key::optional(
+            "paths",
+            Form::List(Box::new(shaped(Shape::Path))),
+            Without::Means("the driver `files` refuses the policy"),
+            "For `driver = \"files\"`: the files and directories to keep. A relative path begins in the folder of \
+             the configuration.",
+        ),
+        Key::optional(
+            "exclude",
+            Form::Texts,
+            Without::Nothing,
+            "For `driver = \"files\"`: patterns of what to leave out, as in a `.gitignore`; none begins with `!`.",
+        ),
+        Key::optional(
+            "one_file_system",
+            Form::Boolean,
+            Without::Is("false"),
+            "For `driver = \"files\"`: stays on the file system of each path.",
+        ),
+    ]
 }
