@@ -15,6 +15,14 @@ const EXITS: [(&str, &str); 5] = [
     ("74", "The journal could not be read or written."),
 ];
 
+/// How `health` ends, which is asked by programs that know these four.
+const EXITS_OF_HEALTH: [(&str, &str); 4] = [
+    ("0", "All is well."),
+    ("1", "Somebody should look."),
+    ("2", "Somebody has to."),
+    ("3", "Nobody can tell."),
+];
+
 const FILES: [(&str, &str); 9] = [
     ("/etc/snapkeep/snapkeep.toml", "The daemon's settings, `snapkeep.toml`(5)."),
     ("/etc/snapkeep/policies.d", "Policies, `snapkeep-policy`(5)."),
@@ -140,7 +148,8 @@ fn one(command: &Command, name: &str, above: &str) -> Page {
         "`--config`, `--socket`, `--json`, `--utc` and `--help` go with every command: `snapkeep`(8) tells of them.",
     );
     roff.section("EXIT STATUS");
-    EXITS.iter().for_each(|(code, what)| roff.item(code, "", what));
+    let exits: &[(&str, &str)] = if name == "snapkeep-health" { &EXITS_OF_HEALTH } else { &EXITS };
+    exits.iter().for_each(|(code, what)| roff.item(code, "", what));
     roff.section("SEE ALSO");
     let above = if above == "snapkeep" { String::new() } else { format!("`{above}`(8), ") };
     roff.paragraph(&format!("{above}`snapkeep`(8)"));
@@ -150,6 +159,7 @@ fn one(command: &Command, name: &str, above: &str) -> Page {
 fn common(roff: &mut Roff) {
     roff.section("EXIT STATUS");
     EXITS.iter().for_each(|(code, what)| roff.item(code, "", what));
+    roff.paragraph("Those of `snapkeep health` are its own: `snapkeep-health`(8).");
     roff.section("FILES");
     FILES.iter().for_each(|(path, what)| roff.item(path, "", what));
     roff.section("ENVIRONMENT");
