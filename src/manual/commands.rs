@@ -16,12 +16,8 @@ const EXITS: [(&str, &str); 5] = [
 ];
 
 /// How `health` ends, which is asked by programs that know these four.
-const EXITS_OF_HEALTH: [(&str, &str); 4] = [
-    ("0", "All is well."),
-    ("1", "Somebody should look."),
-    ("2", "Somebody has to."),
-    ("3", "Nobody can tell."),
-];
+const EXITS_OF_HEALTH: [(&str, &str); 4] =
+    [("0", "All is well."), ("1", "Somebody should look."), ("2", "Somebody has to."), ("3", "Nobody can tell.")];
 
 const FILES: [(&str, &str); 9] = [
     ("/etc/snapkeep/snapkeep.toml", "The daemon's settings, `snapkeep.toml`(5)."),

@@ -148,18 +148,14 @@ fn deletion() -> Table {
     )];
     keys.extend(workflow());
     keys.extend([
-        Key {
-            without: Without::Refused,
-            ..Key::optional(
-                "condition",
-                Form::Table(Box::new(condition())),
-                Without::Refused,
-                "What stays and what goes: what is older than `max_age` goes, the oldest beyond `max_count` go, what no rule of \
-                 `keep` holds goes; `min_age` and `min_count` keep from all of it. One of `max_age`, `max_count` and `keep` has \
-                 to be there. `docs/retention.md` has the order.",
-            )
-            .or("delete_condition")
-        },
+        Key::needed(
+            "condition",
+            Form::Table(Box::new(condition())),
+            "What stays and what goes: what is older than `max_age` goes, the oldest beyond `max_count` go, what no rule of \
+             `keep` holds goes; `min_age` and `min_count` keep from all of it. One of `max_age`, `max_count` and `keep` has \
+             to be there. `docs/retention.md` has the order.",
+        )
+        .or("delete_condition"),
         Key::optional(
             "guards",
             Form::table(guards()),
