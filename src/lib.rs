@@ -15,6 +15,7 @@ pub mod housekeeping;
 pub mod http;
 pub mod journal;
 pub mod lifecycle;
+pub mod manual;
 pub mod metrics;
 pub mod notify;
 pub mod ownership;

@@ -2,6 +2,7 @@
 
 mod channels;
 mod keys;
+mod manual;
 mod notices;
 mod single;
 mod sm;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use channels::ChannelCommand;
 pub use keys::KeyCommand;
+pub use manual::{ManArguments, SchemaWord, Shell};
 pub use notices::{NoticesCommand, NoticesListArguments};
 pub use single::{AdoptArguments, ExpireArguments, HoldAddArguments, HoldCommand};
 pub use sm::ImportArguments;
@@ -273,6 +275,26 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: DriverCommand,
+    },
+
+    /// Print what a shell needs to complete these commands
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+
+    /// List the pages of the manual, print one, or write all of them into a directory
+    ///
+    /// A page is printed as it stands in a file: `snapkeep man restore | man -l -` shows it. Of a name that is a
+    /// command's and a file's the command comes first; `snapkeep man policy.5` is the file.
+    Man(ManArguments),
+
+    /// Print the JSON schema of a file that people write, for editors
+    Schema {
+        /// The file
+        #[arg(value_name = "FILE", default_value = "policy")]
+        file: SchemaWord,
     },
 }
 

@@ -1,6 +1,7 @@
 //! The command line: a caller like any other. What it shows it asks of the daemon over its socket;
 //! only `check`, `restore`, `key`, `policy import` and `export`, and the list of a repository read the configuration
-//! themselves, so that they work without one, as `health` does where there is none; `driver test` needs neither.
+//! themselves, so that they work without one, as `health` does where there is none; `driver test` and what tells of
+//! the program itself need neither.
 //!
 //! Every command returns how it ended or why it did not; one place prints that and picks the exit
 //! code. What comes from elsewhere (names, messages) is made safe for a terminal before it is shown.
@@ -20,6 +21,7 @@ mod import;
 mod journal;
 mod key;
 mod log;
+mod manual;
 mod metrics;
 mod notices;
 pub mod out;
@@ -125,6 +127,9 @@ fn dispatch(arguments: Arguments, out: &mut Out<'_>) -> Result<Exit, Failure> {
         Command::Channel { command } => channel::channel(&client()?, command, out),
         Command::Notices { command } => notices::notices(&client()?, command, out),
         Command::Token { command } => token::token(&client()?, command, out),
+        Command::Completions { shell } => manual::completions(shell, out),
+        Command::Man(order) => manual::man(order, out),
+        Command::Schema { file } => manual::schema(file, out),
         Command::Driver { command: DriverCommand::Test(order) } => driver::test(order, out),
         Command::Driver { command: DriverCommand::Files } => {
             Err(Failure::new(Exit::Usage, "a worker is a process of its own"))

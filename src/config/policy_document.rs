@@ -330,8 +330,10 @@ fn schedule(findings: &mut Findings<'_>, mut table: Table<'_, '_>) -> SchedulePa
 /// Returns whichever of two names of one thing is there. Both at once are noted.
 fn either(findings: &mut Findings<'_>, table: &mut Table<'_, '_>, names: [&'static str; 2]) -> &'static str {
     let [name, other] = names;
-    table.allow(name);
-    table.allow(other);
+    for name in names {
+        table.allow(name);
+        findings.ask(&table.path, name, None);
+    }
     match (table.key_at(name), table.key_at(other)) {
         (Some(first), Some(second)) => {
             let later = if first.start > second.start { first } else { second };

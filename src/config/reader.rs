@@ -1,5 +1,6 @@
 //! The problems of one text as they are found, and its syntax.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +16,38 @@ pub struct Findings<'t> {
     text: &'t str,
     problems: Vec<Problem>,
     hides_values: bool,
+    asked: Option<Asked>,
+}
+
+/// Which keys a reader asks for: by the path of their table and their name, the sorts of value it takes. So the manual can
+/// be held against the reader itself.
+pub type Asked = BTreeMap<(String, String), BTreeSet<Sort>>;
+
+/// A sort of value, as a reader asks for it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sort {
+    /// A text.
+    Text,
+    /// One of these.
+    Word(Vec<String>),
+    /// A span of time.
+    Span,
+    /// True or false.
+    Boolean,
+    /// The same, also as text.
+    BooleanOrText,
+    /// A whole number from the first to the second.
+    Number(u32, u32),
+    /// A list of texts.
+    Texts,
+    /// A list of texts and tables.
+    Items,
+    /// A program and its arguments.
+    Arguments,
+    /// One name, or a list of them.
+    Names,
+    /// A table.
+    Table,
 }
 
 /// A value and where it stands.
@@ -36,7 +69,29 @@ impl<T> Located<T> {
 impl<'t> Findings<'t> {
     /// Returns no findings yet for the text of a file.
     pub fn new(file: &Path, text: &'t str) -> Findings<'t> {
-        Findings { file: file.into(), text, problems: Vec::new(), hides_values: false }
+        Findings { file: file.into(), text, problems: Vec::new(), hides_values: false, asked: None }
+    }
+
+    /// Returns the same, writing down which keys are asked for.
+    pub fn recording(file: &Path, text: &'t str) -> Findings<'t> {
+        Findings { asked: Some(Asked::new()), ..Findings::new(file, text) }
+    }
+
+    /// Whether it is written down which keys are asked for.
+    pub(super) fn records(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Writes down that a key of the table at `path` is known, and which sort of value it takes.
+    pub(super) fn ask(&mut self, path: &str, key: &str, sort: Option<Sort>) {
+        if let Some(asked) = &mut self.asked {
+            asked.entry((path.to_owned(), key.to_owned())).or_default().extend(sort);
+        }
+    }
+
+    /// Returns which keys were asked for; none unless they were recorded.
+    pub fn into_asked(self) -> Asked {
+        self.asked.unwrap_or_default()
     }
 
     /// Repeats from here on nothing of the text but the words at fault: what stands beside them may be a secret

@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeInteger, DeTable, DeValue};
 
 use super::problem::Severity;
-use super::reader::{Findings, Located};
+use super::reader::{Findings, Located, Sort};
 use super::rest::Rest;
 use crate::lifecycle::time::{Span, SpanError};
 
@@ -94,6 +94,7 @@ impl<'a, 't> Table<'a, 't> {
 
     /// Returns a text that is not blank.
     pub fn string(&mut self, findings: &mut Findings<'_>, key: &'static str) -> Option<Located<String>> {
+        findings.ask(&self.path, key, Some(Sort::Text));
         let (_, value, at) = self.value(key)?;
         string_of(findings, key, value, at)
     }
@@ -105,6 +106,10 @@ impl<'a, 't> Table<'a, 't> {
         key: &'static str,
         words: &[(&str, T)],
     ) -> Option<Located<T>> {
+        if findings.records() {
+            let words = words.iter().map(|(word, _)| (*word).to_owned()).collect();
+            findings.ask(&self.path, key, Some(Sort::Word(words)));
+        }
         let written = self.string(findings, key)?;
         match words.iter().find(|(word, _)| *word == written.value) {
             Some((_, meaning)) => Some(Located { value: *meaning, at: written.at }),
@@ -122,6 +127,7 @@ impl<'a, 't> Table<'a, 't> {
 
     /// Returns a span of time.
     pub fn span(&mut self, findings: &mut Findings<'_>, key: &'static str) -> Option<Located<Span>> {
+        findings.ask(&self.path, key, Some(Sort::Span));
         let (_, value, at) = self.value(key)?;
         if let DeValue::Integer(number) = value {
             findings
@@ -142,6 +148,7 @@ impl<'a, 't> Table<'a, 't> {
 
     /// Returns true or false.
     pub fn boolean(&mut self, findings: &mut Findings<'_>, key: &'static str) -> Option<Located<bool>> {
+        findings.ask(&self.path, key, Some(Sort::Boolean));
         let (_, value, at) = self.value(key)?;
         match value {
             DeValue::Boolean(value) => Some(Located { value: *value, at }),
@@ -158,6 +165,7 @@ impl<'a, 't> Table<'a, 't> {
 
     /// Returns true or false, also where it stands as text: OpenSearch's own page writes it so in `snapshot_config`.
     pub fn boolean_or_text(&mut self, findings: &mut Findings<'_>, key: &'static str) -> Option<Located<bool>> {
+        findings.ask(&self.path, key, Some(Sort::BooleanOrText));
         let (_, value, at) = self.value(key)?;
         match value.as_str() {
             Some("true") => Some(Located { value: true, at }),
@@ -168,6 +176,7 @@ impl<'a, 't> Table<'a, 't> {
 
     /// Returns a whole number within bounds.
     pub fn number(&mut self, findings: &mut Findings<'_>, key: &'static str, bounds: Bounds) -> Option<Located<u32>> {
+        findings.ask(&self.path, key, Some(Sort::Number(bounds.min, bounds.max)));
         let (_, value, at) = self.value(key)?;
         match value {
             DeValue::Integer(number) => {
@@ -221,6 +230,7 @@ impl<'a, 't> Table<'a, 't> {
 
     /// Returns a list of texts, none of them blank, none twice, at least one.
     pub fn strings(&mut self, findings: &mut Findings<'_>, key: &'static str) -> Option<Vec<Located<String>>> {
+        findings.ask(&self.path, key, Some(Sort::Texts));
         let items = self.list(findings, key)?;
         let mut found: Vec<Located<String>> = Vec::new();
         for item in items.iter() {
@@ -237,6 +247,7 @@ impl<'a, 't> Table<'a, 't> {
 
     /// Returns a list of texts and tables, at least one of them.
     pub fn items(&mut self, findings: &mut Findings<'_>, key: &'static str) -> Option<Vec<Item<'a, 't>>> {
+        findings.ask(&self.path, key, Some(Sort::Items));
         let path = if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) };
         let items = self.list(findings, key)?;
         let item = |item: &'a Spanned<DeValue<'t>>| match item.get_ref() {
@@ -251,6 +262,7 @@ impl<'a, 't> Table<'a, 't> {
     /// Returns a program and its arguments: a list of texts, at least one. All but the first may be empty, and
     /// any may be there twice.
     pub fn arguments(&mut self, findings: &mut Findings<'_>, key: &'static str) -> Option<Vec<Located<String>>> {
+        findings.ask(&self.path, key, Some(Sort::Arguments));
         let (_, value, at) = self.value(key)?;
         let DeValue::Array(items) = value else {
             let parts = value.as_str().map(|text| {
@@ -278,6 +290,7 @@ impl<'a, 't> Table<'a, 't> {
 
     /// Returns a list of names, or one name without a list; a number is a name too. None is blank.
     pub fn names(&mut self, findings: &mut Findings<'_>, key: &'static str) -> Option<Vec<Located<String>>> {
+        findings.ask(&self.path, key, Some(Sort::Names));
         let (_, value, at) = self.value(key)?;
         let one = |findings: &mut Findings<'_>, value: &DeValue<'_>, at: Range<usize>| match value {
             DeValue::Integer(number) => Some(Located { value: number.as_str().to_owned(), at }),
@@ -293,6 +306,7 @@ impl<'a, 't> Table<'a, 't> {
 
     /// Returns a table within this one.
     pub fn table(&mut self, findings: &mut Findings<'_>, key: &'a str) -> Option<Table<'a, 't>> {
+        findings.ask(&self.path, key, Some(Sort::Table));
         let path = if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) };
         let (key_at, value, at) = self.value(key)?;
         match value {
@@ -347,6 +361,9 @@ impl<'a, 't> Table<'a, 't> {
     /// Notes every key that nobody asked for. `elsewhere` says where keys belong that are known in
     /// other tables.
     pub fn finish(self, findings: &mut Findings<'_>, elsewhere: &[(&str, &str)]) {
+        for key in &self.asked {
+            findings.ask(&self.path, key, None);
+        }
         for (key, at) in self.keys() {
             if self.asked.contains(&key) {
                 continue;

@@ -17,7 +17,7 @@ use super::settings::{SettingProblem, Settings};
 use super::{Abilities, Driver};
 
 /// The keys that are ours; all others belong to the program.
-const OWN_KEYS: [&str; 4] = ["command", "abilities", "effects_max", "memory_max"];
+pub(crate) const OWN_KEYS: [&str; 4] = ["command", "abilities", "effects_max", "memory_max"];
 
 /// Opens a repository. `command` is argv: no shell reads it. Its program may be relative to `base`
 /// when it holds a slash; without one it is looked up in the fixed path.

@@ -141,7 +141,8 @@ impl<'a> Settings<'a> {
         for key in self.table.keys() {
             if !self.known.contains(&key.as_str()) {
                 let problem = SettingProblem::new(key, format!("unknown key {key}"));
-                self.problems.push(SettingProblem { hint: nearest(key, &self.known), ..problem });
+                let all = || format!("the keys here are {}", self.known.join(", "));
+                self.problems.push(problem.hint(nearest(key, &self.known).unwrap_or_else(all)));
             }
         }
         self.problems

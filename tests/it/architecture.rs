@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["lifecycle", "ownership", "template"]),
     ("journal", &["lifecycle"]),
     ("drivers", &["lifecycle"]),
+    ("manual", &["lifecycle"]),
     ("notify", &["lifecycle", "ownership", "template", "tls"]),
     ("roster", &["config", "drivers", "lifecycle", "notify", "ownership"]),
     ("engine", &["clock", "drivers", "journal", "lifecycle", "notify", "roster"]),
@@ -51,7 +52,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "witness",
         ],
     ),
-    ("cli", &["clock", "config", "daemon", "drivers", "http", "journal", "lifecycle", "roster", "tls"]),
+    ("cli", &["clock", "config", "daemon", "drivers", "http", "journal", "lifecycle", "manual", "roster", "tls"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
@@ -181,7 +182,7 @@ fn the_decisions_touch_nothing_outside() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// By name it is known to its own folder besides, and to who writes a first set-up.
+/// By name it is known to its own folder besides, to who writes a first set-up, and to the manual.
 #[test]
 fn only_the_registry_knows_the_kinds_of_drivers() {
     let kinds = snapkeep::drivers::registry::kinds();
@@ -192,8 +193,9 @@ fn only_the_registry_knows_the_kinds_of_drivers() {
         let own = below.split_once('/').is_some_and(|(part, rest)| {
             part == "drivers" && kinds.iter().any(|kind| rest == *kind || rest.starts_with(&format!("{kind}/")))
         });
-        // The last is a hint: what to write where a repository names no driver.
-        let may = ["drivers/registry", "cli/quickstart", "config/repository"].contains(&&*below);
+        // Of the last two one is a hint, what to write where a repository names no driver, and one tells of every key.
+        let may = ["drivers/registry", "cli/quickstart", "config/repository", "manual/keys/repository"];
+        let may = may.contains(&&*below);
         if own || may || is_test(&below) {
             continue;
         }

@@ -1,5 +1,5 @@
-//! What the pages about getting data back, about holds and about access tell people to type works, word for word; and
-//! the README and the page about OpenSearch leave nothing out.
+//! What the pages about the first hour, about getting data back, about holds and about access tell people to type works,
+//! word for word; and the README and the page about OpenSearch leave nothing out.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +19,9 @@ use crate::support::files_below;
 
 /// Returns the commands of a page, block by block.
 fn blocks(page: &str) -> Vec<String> {
-    page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect()
+    let blocks = page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
+    // In a list they are indented.
+    blocks.map(|block| block.lines().map(|line| format!("{}\n", line.trim_start())).collect()).collect()
 }
 
 /// What the page names, and what stands for it here.
@@ -136,10 +138,11 @@ async fn every_command_on_the_page_about_getting_data_back_does_what_it_says() {
     }
     assert!(blocks.len() >= 12, "{blocks:#?}");
     // Every command in a line of its own is in a block: nothing is told that was not run.
-    let told = page.lines().filter(|line| line.starts_with("snapkeep ") || line.starts_with("restic ")).count();
+    let lines = page.lines().map(str::trim_start);
+    let told = lines.filter(|line| line.starts_with("snapkeep ") || line.starts_with("restic ")).count();
     let run = blocks.iter().flat_map(|block| block.lines());
     assert_eq!(told, run.filter(|line| line.starts_with("snapkeep ") || line.starts_with("restic ")).count());
-    for folder in ["back", "by-restic", "newest", "no-lock", "rescued"] {
+    for folder in ["back", "home", "by-restic", "newest", "no-lock", "rescued"] {
         stand.is_back_in(folder);
     }
     let page_back = stand.place.path("tmp/page").join(stand.fixture.source().strip_prefix("/").expect("absolute"));
@@ -154,6 +157,68 @@ async fn every_command_on_the_page_about_getting_data_back_does_what_it_says() {
     let now = fs::read_to_string(stand.fixture.folder.path().join("repository.key")).expect("a key");
     assert!(old.contains(key.trim()) && !new.contains(key.trim()) && new.contains(now.trim()) && now != key);
     stand.fixture.driver.list(&call()).await.expect("it opens");
+}
+
+#[test]
+fn every_command_of_the_first_hour_does_what_it_says() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/first-hour.md")).expect("a page");
+    let mut place = Place::bare();
+    for folder in ["wiki", "tmp", "work", "kept", "channels.d"] {
+        fs::create_dir(place.path(folder)).expect("made");
+    }
+    place.write("wiki/page", "words\n");
+    let names = [("/etc/snapkeep", ""), ("/var/backups", "kept"), ("/srv/wiki", "wiki"), ("/tmp", "tmp")];
+    let names = names.map(|(name, below)| (name, place.path(below).display().to_string()));
+    // In two steps: what stands for one name may hold another.
+    let here = |text: &str| {
+        let marked = names
+            .iter()
+            .enumerate()
+            .fold(text.to_owned(), |text, (number, (name, _))| text.replace(name, &format!("\u{1}{number}\u{1}")));
+        names
+            .iter()
+            .enumerate()
+            .fold(marked, |text, (number, (_, path))| text.replace(&format!("\u{1}{number}\u{1}"), path))
+    };
+    // The files as the page has them; the channel is there from the beginning.
+    let mut files = 0;
+    for text in page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()) {
+        if let Some(name) = text.lines().next().and_then(|line| line.strip_prefix("# /etc/snapkeep/")) {
+            place.write(name, &here(text));
+            files += 1;
+        }
+    }
+    assert_eq!(files, 3);
+    let (mut said, mut snapshot) = (String::new(), String::new());
+    for block in blocks(&page) {
+        if block.contains("explain") {
+            place.up();
+            place.until("the policy", |body| body["policies"].as_array().filter(|all| all.len() == 1).map(|_| ()));
+        }
+        let script = format!("cd {}\n{}", place.path("work").display(), here(&block).replace("SNAPSHOT", &snapshot));
+        said.push_str(&typed(&place, &script));
+        if block.contains("policy run") {
+            let listed = place.command(&["snapshots", "wiki", "--json"]).output().expect("it runs");
+            let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+            snapshot = listed["policies"][0]["snapshots"][0]["name"].as_str().expect("a name").to_owned();
+        }
+    }
+    for expected in [
+        "no errors, no warnings",
+        "Nightly copy of the wiki",
+        "succeeded after",
+        "is sound",
+        "daily",
+        "delivered: logged",
+    ] {
+        assert!(said.contains(expected), "{expected} is not in {said}");
+    }
+    for folder in ["page", "back"] {
+        let back = place.path("tmp").join(folder).join(place.path("wiki/page").strip_prefix("/").expect("absolute"));
+        assert_eq!(fs::read_to_string(back).expect("restored"), "words\n");
+    }
+    assert!(place.path("work/recovery-sheet.txt").exists());
+    assert_eq!(place.stop(), Some(0));
 }
 
 #[test]
