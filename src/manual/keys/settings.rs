@@ -26,6 +26,12 @@ pub fn table() -> Table {
             Without::Is("16"),
             "How many calls to drivers are in flight at once.",
         ),
+        Key::optional(
+            "stop_timeout",
+            shaped(Shape::Span),
+            Without::Is("\"30s\""),
+            "How long a stop waits for what is under way; up to an hour. What is not over by then is looked for at the next start.",
+        ),
         Key::optional("log", Form::table(log()), Without::Nothing, "What is logged, and how."),
         Key::optional(
             "housekeeping",
@@ -40,11 +46,21 @@ pub fn table() -> Table {
             "Who may call the daemon, and where. `docs/access.md` has the roles.",
         ),
         Key::optional("clock", Form::Table(Box::new(clock())), Without::Nothing, "Who is asked what time it is."),
+        Key::optional("metrics", Form::table(metrics()), Without::Nothing, "What monitoring reads beside `/metrics`."),
         notification(
             &Event::CONDITIONS,
             "Who is told what is about the daemon, and of policies that name nobody. Without it nobody is.",
         ),
     ])
+}
+
+fn metrics() -> Vec<Key> {
+    vec![Key::optional(
+        "textfile",
+        shaped(Shape::Path),
+        Without::Means("no file is written"),
+        "A file that ends in `.prom`, written anew each minute for the textfile collector of node_exporter.",
+    )]
 }
 
 fn log() -> Vec<Key> {
