@@ -81,3 +81,66 @@ fn every_sample_can_be_built_again_from_the_terms_of_a_run() {
         assert_eq!(terms_text(entry, "enabled = false"), None);
     }
 }
+
+fn packaged(file: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/etc").join(file)
+}
+
+fn problems(sources: Sources) -> Vec<String> {
+    Loader::new(sources, |_, _| None).load(LATER).problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_the_package_brings_is_in_force_without_a_word_and_changes_no_default() {
+    let sources = Sources::of_file(&packaged("snapkeep.toml"));
+    let roster = Loader::new(sources.clone(), |_, _| None).load(LATER);
+    assert_eq!(roster.problems.iter().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new());
+    assert_eq!(roster.policies.len(), 0);
+    assert_eq!(roster.repositories.keys().map(|name| &**name).collect::<Vec<_>>(), ["local"]);
+    assert_eq!(roster.channels.keys().map(|name| &**name).collect::<Vec<_>>(), ["journal"]);
+    let (settings, _) = load_settings(&sources);
+    assert_eq!(settings, snapkeep::config::settings::Settings::default_in(sources.defaults()));
+}
+
+/// A copy of what the package brings, to be written to.
+fn installed() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for file in ["snapkeep.toml", "repositories.d/local.toml", "channels.d/journal.toml"] {
+        let target = folder.path().join(file);
+        std::fs::create_dir_all(target.parent().expect("a folder")).expect("made");
+        std::fs::copy(packaged(file), target).expect("copied");
+    }
+    folder
+}
+
+#[test]
+fn what_the_packaged_settings_leave_commented_out_is_right_and_says_the_defaults() {
+    let folder = installed();
+    let file = folder.path().join("snapkeep.toml");
+    let text = std::fs::read_to_string(&file).expect("its text");
+    let written = |line: &&str| line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+    let text: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# ")).filter(written).collect();
+    assert!(text.len() > 10, "{text:?}");
+    std::fs::write(&file, text.join("\n")).expect("written");
+    let sources = Sources::of_file(&file);
+    assert_eq!(problems(sources.clone()), Vec::<String>::new());
+    let (settings, _) = load_settings(&sources);
+    // What is shown for its form alone: nobody is told of anything, and root alone may do things, by default.
+    let system = snapkeep::config::settings::Defaults::system();
+    let defaults = snapkeep::config::settings::Settings::default_in(&system);
+    assert_ne!((&settings.notification, &settings.http), (&defaults.notification, &defaults.http));
+    let (notification, http) = (settings.notification.clone(), settings.http.clone());
+    assert_eq!(settings, snapkeep::config::settings::Settings { notification, http, ..defaults });
+}
+
+#[test]
+fn the_policy_that_the_package_has_to_copy_works() {
+    let folder = installed();
+    let readme = std::fs::read_to_string(packaged("policies.d/README")).expect("its text");
+    let policy: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    std::fs::create_dir(folder.path().join("policies.d")).expect("made");
+    std::fs::write(folder.path().join("policies.d/first.toml"), policy.join("\n")).expect("written");
+    let sources = Sources::of_file(&folder.path().join("snapkeep.toml"));
+    assert_eq!(problems(sources.clone()), Vec::<String>::new());
+    assert!(Loader::new(sources, |_, _| None).load(LATER).policies.contains_key("first"));
+}
