@@ -138,6 +138,17 @@ impl Trust {
         Trust { users: vec![0, user], groups: [0, user].into_iter().filter_map(private).collect() }
     }
 
+    /// Root trusts the owner of a folder too, where it is there; nobody else trusts more than before. For what is
+    /// only looked at: what root believes it may also do.
+    #[must_use]
+    pub fn with_owner_of(mut self, folder: &Path) -> Trust {
+        let is_root = self.users.iter().all(|user| *user == 0);
+        if let (true, Ok(metadata)) = (is_root, fs::metadata(folder)) {
+            self.users.push(metadata.uid());
+        }
+        self
+    }
+
     /// Trusts one user and nobody else, not even root.
     pub fn only(user: u32) -> Trust {
         Trust { users: vec![user], groups: Vec::new() }

@@ -57,7 +57,8 @@ pub fn settings(choice: &ConfigChoice) -> Result<Settings, Failure> {
 pub fn load(choice: &ConfigChoice) -> Loaded {
     let (settings, _) = load_settings(&choice.0);
     let sources = choice.0.clone().with_state(&settings.state_dir);
-    let roster = Loader::new(sources, |_, _| None).load(clock::now().wall);
+    let mut loader = Loader::new(sources, |_, _| None).with_policies_of_the_owner_of(&settings.state_dir);
+    let roster = loader.load(clock::now().wall);
     let problems = roster.problems.iter().map(problem_body).collect();
     Loaded { roster, problems }
 }

@@ -32,6 +32,8 @@ pub(super) type LastGood = dyn Fn(FileKind, &str) -> Option<(String, String)> + 
 pub struct Loader {
     sources: Sources,
     trust: Trust,
+    /// Whose policies are believed. They are data: nothing in them is run.
+    policy_trust: Trust,
     last_good: Box<LastGood>,
     seed: Arc<str>,
     program: Box<Path>,
@@ -96,6 +98,7 @@ impl Loader {
         Loader {
             sources,
             trust: Trust::of_this_process(),
+            policy_trust: Trust::of_this_process(),
             last_good: Box::new(last_good),
             seed: Arc::from(""),
             program: Path::new(registry::OWN_PROGRAM).into(),
@@ -136,7 +139,16 @@ impl Loader {
     /// Trusts others than root and the own user.
     #[must_use]
     pub fn with_trust(mut self, trust: Trust) -> Loader {
+        self.policy_trust = trust.clone();
         self.trust = trust;
+        self
+    }
+
+    /// Lets root believe policies of whoever owns the state directory: the daemon's own user, who believes them too.
+    /// Repositories and channels name programs, and root would run those.
+    #[must_use]
+    pub fn with_policies_of_the_owner_of(mut self, state: &Path) -> Loader {
+        self.policy_trust = self.policy_trust.with_owner_of(state);
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -12,6 +12,8 @@ use snapkeep::config::sources::Sources;
 use snapkeep::lifecycle::time::Timestamp;
 use snapkeep::ownership::Trust;
 use snapkeep::roster::{Document, Entry, Loader, News, Roster, entry_from_terms, load_settings, terms_text};
+
+use crate::support::skips::not_tested;
 
 /// Far from any file's times, so that every file counts as settled.
 const LATER: Timestamp = Timestamp::from_seconds(4_000_000_000);
@@ -471,6 +473,35 @@ fn files_of_users_nobody_trusts_are_not_read() {
     let roster = loader.with_trust(Trust::only(4_000_000_000)).load(LATER);
     assert_eq!(names(&roster), Vec::<&str>::new());
     assert!(roster.problems.iter().all(|problem| problem.message.contains("belongs to user")), "{:?}", roster.problems);
+}
+
+#[test]
+fn root_believes_policies_of_the_daemons_own_user_and_no_repositories() {
+    if !rustix::process::geteuid().is_root() {
+        return not_tested("whose policies root believes, because this is not root");
+    }
+    let setup = Setup::new();
+    // No user has this number; the daemon's might.
+    let daemon = Some(4_000_000);
+    for path in ["state", "policies.d", "policies.d/a.toml"] {
+        let path = setup.path(path);
+        if !path.exists() {
+            fs::create_dir(&path).expect("writable");
+        }
+        chown(&path, daemon, None).expect("root may");
+    }
+    let load = |state: &str| {
+        loader(setup.root.path(), &setup.memory).with_policies_of_the_owner_of(&setup.path(state)).load(LATER)
+    };
+    let told = |roster: &Roster| roster.problems.iter().map(|problem| problem.message.clone()).collect::<Vec<_>>();
+    assert_eq!((names(&load("state")), told(&load("state"))), (vec!["a"], vec![]));
+    // Of another's state directory, or of none, nobody is believed.
+    for other in ["repositories.d", "nowhere"] {
+        assert_eq!(names(&load(other)), Vec::<&str>::new());
+        assert!(told(&load(other)).iter().any(|message| message.contains("belongs to user 4000000")));
+    }
+    chown(setup.path("repositories.d"), daemon, None).expect("root may");
+    assert!(told(&load("state")).iter().any(|message| message.contains("repositories.d belongs to user 4000000")));
 }
 
 #[test]

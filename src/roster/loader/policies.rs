@@ -14,7 +14,7 @@ use crate::ownership::Stamp;
 
 impl Loader {
     pub(super) fn load_policies(&mut self, load: &mut Load) {
-        let scan = scan(&self.sources, &self.trust, FileKind::Policy, known(&self.policies));
+        let scan = scan(&self.sources, &self.policy_trust, FileKind::Policy, known(&self.policies));
         load.problems.extend(scan.problems);
         for (name, entry) in remove_absent(&mut self.policies, &scan.found) {
             self.release_uid(entry.policy.uid.clone());
@@ -51,7 +51,8 @@ impl Loader {
             (tracked.is_stale || tracked.good.is_none()) && tracked.generation != self.generation
         });
         let stamp = tracked.and_then(|tracked| tracked.stamp).filter(|_| !is_elsewhere && !moved && !refused_before);
-        let sight = if found.is_blocked { Sight::Unsettled } else { look(&found.path, stamp, &self.trust, load.now) };
+        let sight =
+            if found.is_blocked { Sight::Unsettled } else { look(&found.path, stamp, &self.policy_trust, load.now) };
         match sight {
             Sight::Same => {}
             Sight::Absent => {
