@@ -118,7 +118,8 @@ fn what_the_packaged_settings_leave_commented_out_is_right_and_says_the_defaults
     let folder = installed();
     let file = folder.path().join("snapkeep.toml");
     let text = std::fs::read_to_string(&file).expect("its text");
-    let written = |line: &&str| line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+    let written =
+        |line: &&str| line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
     let text: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# ")).filter(written).collect();
     assert!(text.len() > 10, "{text:?}");
     std::fs::write(&file, text.join("\n")).expect("written");

@@ -230,6 +230,27 @@ inside test -e /var/lib/snapkeep/policies.d/api.toml || fail 'the API left no fi
 inside snapkeep check >"$work/check" 2>&1 || fail "check by root refuses what the API wrote: $(cat "$work/check")"
 ok 'a policy made through the API is read by root too'
 
+# ---- what root does leaves nothing to the service that it cannot use
+
+is_its_own() { [ -z "$(inside find /var/lib/snapkeep ! -user snapkeep)" ]; }
+inside sh -c 'umask 077 && echo "a long sentence that nobody guesses" >/root/second.key'
+inside snapkeep key add local --from /root/second.key >/dev/null
+inside snapkeep key rotate local >/dev/null
+inside snapkeep key sheet local --to /root/sheet >/dev/null
+inside snapkeep journal backup >/dev/null
+then=$(newest tick)
+within "$settle_max" has_newer tick "$then" || fail 'with another key it does not go on'
+inside systemctl stop snapkeep
+[ "$(property Result)" = success ] || fail 'it did not stop cleanly'
+inside snapkeep journal check >/dev/null
+inside sh -c 'snapkeep journal restore "$(ls /var/lib/snapkeep/backups/journal-*.db | tail -1)"' >"$work/restored" 2>&1 ||
+    fail "the journal is not restored: $(cat "$work/restored")"
+is_its_own || fail "root left: $(inside find /var/lib/snapkeep ! -user snapkeep)"
+inside systemctl start snapkeep
+then=$(newest tick)
+within "$settle_max" has_newer tick "$then" || fail 'after what root did it does not go on'
+ok 'root adds and rotates keys and restores the journal, and the service goes on'
+
 # ---- killed: it comes again, and no trigger makes two
 
 killed=$(date +%s)
