@@ -1,14 +1,14 @@
 //! Copies of the journal, made while it is in use, and the way back from one.
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
 use super::check::{self, Depth};
 use super::error::{ErrorKind, JournalError, OpenError};
-use super::lock::Lock;
+use super::lock::{self, Lock};
 use super::migrate::{self, MIGRATIONS};
 use super::{FILE, open};
 use crate::lifecycle::time::Timestamp;
@@ -62,7 +62,8 @@ pub fn backups(state_directory: &Path) -> Result<Vec<PathBuf>, JournalError> {
 
 /// Puts a copy in the place of the journal, while no daemon runs. Returns where the journal that
 /// was there has been put, if there was one; it is kept. Of the copy only one thing is
-/// changed: it is marked, so that every repository is looked at before anything is deleted (G15).
+/// changed: it is marked, so that every repository is looked at before anything is deleted (G15). What root
+/// puts there belongs to whoever owns the state directory.
 pub fn restore(state_directory: &Path, file: &Path, now: Timestamp) -> Result<Option<PathBuf>, OpenError> {
     open::directory(state_directory)?;
     let mut lock = Lock::take(state_directory)?;
@@ -90,6 +91,7 @@ pub fn restore(state_directory: &Path, file: &Path, now: Timestamp) -> Result<Op
             Err(error) => return Err(JournalError::file("put aside", &from, error).into()),
         }
     }
+    give_to_owner(state_directory, &[&fresh, &state_directory.join(FOLDER), &state_directory.join(lock::NAME)])?;
     fs::rename(&fresh, &current).map_err(|error| JournalError::file("put in place", &current, error))?;
     open::sync_directory(state_directory)?;
     lock.remember_journal()?;
@@ -169,6 +171,28 @@ fn folder(state_directory: &Path) -> Result<PathBuf, JournalError> {
         .create(&folder)
         .map_err(|error| JournalError::file("make", &folder, error))?;
     Ok(folder)
+}
+
+/// Gives what root made to whoever owns the state directory: a daemon that is a user of its own could not read it.
+fn give_to_owner(state_directory: &Path, made: &[&Path]) -> Result<(), JournalError> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let owner = |path: &Path| -> Result<(u32, u32), std::io::Error> {
+        let metadata = fs::symlink_metadata(path)?;
+        Ok((metadata.uid(), metadata.gid()))
+    };
+    let failed = |path: &Path| {
+        let path = path.to_path_buf();
+        move |error| JournalError::file("give to its owner", &path, error)
+    };
+    let (user, group) = owner(state_directory).map_err(failed(state_directory))?;
+    for path in made {
+        if owner(path).map_err(failed(path))? != (user, group) {
+            lchown(path, Some(user), Some(group)).map_err(failed(path))?;
+        }
+    }
+    Ok(())
 }
 
 fn with_ending(path: &Path, ending: &str) -> PathBuf {

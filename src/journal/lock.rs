@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::error::{JournalError, OpenError};
 
 /// The lock's file in a state directory.
-const NAME: &str = "lock";
+pub(super) const NAME: &str = "lock";
 /// The line that says that a journal was made here.
 const HAS_JOURNAL: &str = "journal";
 /// A process number and one word; whatever is longer is not ours.

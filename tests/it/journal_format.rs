@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -29,6 +29,8 @@ use snapkeep::lifecycle::time::{Moment, Span, Timestamp, Wait};
 use snapkeep::lifecycle::trust::{Doubt, DoubtCause, Trust};
 use snapkeep::lifecycle::workflow::{Cause, Ending, Kind, Outcome, Phase, Run, Trigger, Trouble, Watch, Workflow};
 use tempfile::TempDir;
+
+use crate::support::skips::not_tested;
 
 #[test]
 fn sqlite_is_new_enough_not_to_reset_a_log_in_use() {
@@ -419,6 +421,23 @@ fn the_last_seven_backups_are_kept_and_each_opens() {
     let early = backup(directory.path(), at(0)).expect("copied");
     assert!(early.exists());
     drop(held);
+}
+
+#[test]
+fn what_root_restores_belongs_to_whoever_owns_the_state_directory() {
+    if !rustix::process::geteuid().is_root() {
+        return not_tested("whose a journal is that root restored, because this is not root");
+    }
+    let old = filled(5);
+    let copy = backup(old.path(), at(1)).expect("copied");
+    let new = state_directory();
+    // No user has this number; the daemon's might.
+    chown(new.path(), Some(4_000_000), Some(4_000_001)).expect("root may");
+    restore(new.path(), &copy, at(2)).expect("restored");
+    for path in [FILE, "lock", "backups"] {
+        let metadata = fs::metadata(new.path().join(path)).expect(path);
+        assert_eq!((path, metadata.uid(), metadata.gid()), (path, 4_000_000, 4_000_001));
+    }
 }
 
 #[test]
