@@ -75,7 +75,8 @@ END"; }
 
 end_container() {
     [ -n "$nspawn" ] || return 0
-    [ -z "$leader" ] || timeout 10 nsenter -t "$leader" -a systemd-run -q systemctl poweroff </dev/null >/dev/null 2>&1 || true
+    [ -z "$leader" ] ||
+        timeout 10 nsenter -t "$leader" -a systemd-run -q systemctl poweroff </dev/null >/dev/null 2>&1 || true
     local end=$((SECONDS + 30))
     while kill -0 "$nspawn" 2>/dev/null && [ "$SECONDS" -lt "$end" ]; do sleep 0.2; done
     if kill -0 "$nspawn" 2>/dev/null; then
@@ -153,7 +154,8 @@ ok "installed and up in $(since "$began") s"
 [ "$(inside systemctl is-enabled snapkeep)" = enabled ] || fail 'the service is not enabled'
 pid=$(property MainPID)
 [ "$(inside ps -o user= -p "$pid")" = snapkeep ] || fail 'the service does not run as the user snapkeep'
-[ "$(inside stat -c '%U:%G %a' /var/lib/snapkeep)" = 'snapkeep:snapkeep 700' ] || fail 'the state directory is not its own'
+[ "$(inside stat -c '%U:%G %a' /var/lib/snapkeep)" = 'snapkeep:snapkeep 700' ] ||
+    fail 'the state directory is not its own'
 inside snapkeep check >"$work/check" || fail "check after installation: $(cat "$work/check")"
 is 'd["policies"] == [] and d["daemon"]["problems"] == []' explain || fail 'something is wrong after installation'
 ok 'enabled, with a user and a directory of its own, and nothing to complain of'
@@ -258,7 +260,8 @@ within "$settle_max" has_newer tick "$then" || fail 'with another key it does no
 inside systemctl stop snapkeep
 [ "$(property Result)" = success ] || fail 'it did not stop cleanly'
 inside snapkeep journal check >/dev/null
-inside sh -c 'snapkeep journal restore "$(ls /var/lib/snapkeep/backups/journal-*.db | tail -1)"' >"$work/restored" 2>&1 ||
+copy=$(inside sh -c 'ls /var/lib/snapkeep/backups/journal-*.db | tail -1')
+inside snapkeep journal restore "$copy" >"$work/restored" 2>&1 ||
     fail "the journal is not restored: $(cat "$work/restored")"
 is_its_own || fail "root left: $(inside find /var/lib/snapkeep ! -user snapkeep)"
 inside systemctl start snapkeep
@@ -275,9 +278,11 @@ inside kill -9 "$pid"
 has_another() { local now; now=$(property MainPID) && [ "$now" != 0 ] && [ "$now" != "$1" ] && is_up; }
 within "$settle_max" has_another "$pid" || fail 'killed, it does not come again'
 within "$settle_max" has_newer tick "$then" || fail 'killed, it does not go on'
-is_once='len({(r["policy"], r["trigger_time"]) for r in d["runs"] if r["workflow"] == "creation"}) == len([r for r in d["runs"] if r["workflow"] == "creation"])'
+creations='[(r["policy"], r["trigger_time"]) for r in d["runs"] if r["workflow"] == "creation"]'
+is_once="len(set($creations)) == len($creations)"
 is "$is_once" history tick || fail 'a trigger ran twice'
-is 'all(len({s["name"] for s in p["snapshots"]}) == len(p["snapshots"]) for p in d["policies"])' snapshots tick || fail 'a snapshot is there twice'
+names='[s["name"] for s in d["policies"][0]["snapshots"]]'
+is "len(set($names)) == len($names)" snapshots tick || fail 'a snapshot is there twice'
 ok "killed, it came again and went on after $(($(date +%s) - killed)) s; no trigger ran twice"
 
 # ---- frozen: the watchdog acts, and no trigger is lost
@@ -308,20 +313,24 @@ frozen=$(date +%s)
 inside kill -STOP "$pid"
 within "$settle_max" has_another "$pid" || fail 'frozen, it is not started again'
 woke=$(date +%s)
-[ "$frozen" -lt $((trigger / 1000)) ] && [ "$woke" -gt $((trigger / 1000)) ] || fail 'the trigger did not pass while it was frozen'
+[ "$frozen" -lt $((trigger / 1000)) ] && [ "$woke" -gt $((trigger / 1000)) ] ||
+    fail 'the trigger did not pass while it was frozen'
 said "$frozen" 'Watchdog timeout' || fail 'no word of the watchdog'
 its_runs="[r for r in d['runs'] if r['workflow'] == 'creation' and r['trigger_time'] == $trigger]"
 is_made_up_for() { is "[r['outcome'] for r in $its_runs] == ['succeeded']" history slow; }
-within "$settle_max" is_made_up_for || fail "the trigger that passed meanwhile was lost: $(inside snapkeep history slow)"
+within "$settle_max" is_made_up_for ||
+    fail "the trigger that passed meanwhile was lost: $(inside snapkeep history slow)"
 is "$is_once" history tick,slow || fail 'a trigger ran twice after the watchdog'
 inside rm /etc/snapkeep/policies.d/slow.toml
-ok "frozen, the watchdog had it started again after $((woke - frozen)) s; the trigger that passed meanwhile has its snapshot"
+ok "frozen, the watchdog had it started again after $((woke - frozen)) s;" \
+    "the trigger that passed meanwhile has its snapshot"
 
 # ---- no room: it says so, and goes on when there is room
 
 inside systemctl stop snapkeep
 inside sh -c 'mkdir /root/aside && cp -a /var/lib/snapkeep/. /root/aside &&
-    mount -t tmpfs -o size=64m,mode=0700,uid=snapkeep,gid=snapkeep none /var/lib/snapkeep && cp -a /root/aside/. /var/lib/snapkeep'
+    mount -t tmpfs -o size=64m,mode=0700,uid=snapkeep,gid=snapkeep none /var/lib/snapkeep &&
+    cp -a /root/aside/. /var/lib/snapkeep'
 inside systemctl start snapkeep
 then=$(newest tick)
 within "$settle_max" has_newer tick "$then" || fail 'it does not go on in a small state directory'
@@ -347,18 +356,19 @@ inside systemctl start snapkeep
 
 within "$settle_max" is_up
 inside sh -c 'echo "jobs_max = 8" >>/etc/snapkeep/snapkeep.toml'
-snapshots=$(ask 'sorted(s["name"] for s in d["policies"][0]["snapshots"])' snapshots minute)
+snapshots=$(ask "sorted($names)" snapshots minute)
 runs=$(ask 'len(d["runs"])' history minute)
 installation=$(ask 'd["daemon"]["installation"]' explain)
 pid=$(property MainPID)
 began=$(seconds)
 command_max=$install_max
-apt install -o Dpkg::Options::=--force-confold /root/later.deb >"$work/apt" 2>&1 || { cat "$work/apt" >&2; fail 'upgrade'; }
+apt install -o Dpkg::Options::=--force-confold /root/later.deb >"$work/apt" 2>&1 ||
+    { cat "$work/apt" >&2; fail 'upgrade'; }
 command_max=60
 within "$settle_max" has_another "$pid" || fail 'upgraded, it was not started again'
 took=$(since "$began")
 within "$settle_max" inside snapkeep explain
-[ "$(ask 'sorted(s["name"] for s in d["policies"][0]["snapshots"])' snapshots minute)" = "$snapshots" ] || fail 'upgraded, other snapshots'
+[ "$(ask "sorted($names)" snapshots minute)" = "$snapshots" ] || fail 'upgraded, other snapshots'
 [ "$(ask 'len(d["runs"])' history minute)" = "$runs" ] || fail 'upgraded, another history'
 [ "$(ask 'd["daemon"]["installation"]' explain)" = "$installation" ] || fail 'upgraded, another installation'
 inside grep -qx 'jobs_max = 8' /etc/snapkeep/snapkeep.toml || fail 'upgraded, an edit of the settings is gone'
@@ -383,7 +393,8 @@ ok 'purged, the journal and the settings are gone; snapshots, keys and policies 
 apt install /root/snapkeep.deb >"$work/apt" 2>&1 || { cat "$work/apt" >&2; fail 'install again'; }
 command_max=60
 within "$settle_max" is_up || fail 'installed again, it is not up'
-is "'$name' in [s['name'] for s in d['snapshots']]" snapshots --repository local || fail 'installed again, the snapshots are not there'
+is "'$name' in [s['name'] for s in d['snapshots']]" snapshots --repository local ||
+    fail 'installed again, the snapshots are not there'
 ok 'installed again, the snapshots are there'
 
 # ---- stopped
