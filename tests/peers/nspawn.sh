@@ -251,9 +251,10 @@ ok 'it is restored identical, explained, and health says that all is well'
 
 is_its_own() { [ -z "$(inside find /var/lib/snapkeep ! -user snapkeep)" ]; }
 inside sh -c 'umask 077 && echo "a long sentence that nobody guesses" >/root/second.key'
-inside snapkeep key add local --from /root/second.key >/dev/null
-inside snapkeep key rotate local >/dev/null
-inside snapkeep key sheet local --to /root/sheet >/dev/null
+# A repository that is at work says so at once, and there is a run every few seconds.
+within "$settle_max" inside snapkeep key add local --from /root/second.key || fail 'no second key'
+within "$settle_max" inside snapkeep key rotate local || fail 'the key is not rotated'
+within "$settle_max" inside snapkeep key sheet local --to /root/sheet || fail 'no recovery sheet'
 inside snapkeep journal backup >/dev/null
 then=$(newest tick)
 within "$settle_max" has_newer tick "$then" || fail 'with another key it does not go on'
