@@ -66,7 +66,8 @@ pub fn load(choice: &ConfigChoice) -> Loaded {
 /// Reads what a daemon would put in force: of a file that is no good, its last good version.
 pub fn load_in_force(choice: &ConfigChoice, settings: &Settings) -> Arc<Roster> {
     let sources = choice.0.clone().with_state(&settings.state_dir);
-    Loader::new(sources, daemon::last_good(&settings.state_dir)).load(clock::now().wall)
+    let last_good = daemon::last_good(&settings.state_dir);
+    Loader::new(sources, last_good).with_policies_of_the_owner_of(&settings.state_dir).load(clock::now().wall)
 }
 
 /// Opens the journal for reading, without a daemon.

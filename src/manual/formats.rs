@@ -288,7 +288,7 @@ fn forms(roff: &mut Roff, shapes: &Shapes) {
             "Where `secret` is said, the file names the place of the secret and not the secret itself: a table with one of these \
              keys.",
         );
-        roff.item("file", "= path", "A file with mode 0600 that belongs to root or to the daemon's user.");
+        roff.item("file", "= path", "A file with mode 0600 that belongs to the daemon's user, who has to read it.");
         roff.item("credential", "= name", "A credential that the service was given by `LoadCredential=`.");
         roff.paragraph("So `password.file = \"/etc/snapkeep/secrets/smtp\"`, or `password.credential = \"smtp\"`.");
     }

@@ -49,35 +49,39 @@ fn every_command_and_argument_says_what_it_is_for() {
             Usage: snapkeep [OPTIONS] <COMMAND>
 
             Commands:
-              run         Run the daemon in the foreground
-              quickstart  Set up a first policy for a directory and run it, here and now
-              check       Read the configuration and tell everything that is wrong with it
-              explain     Tell what policies are doing, why, and what comes next
-              health      Tell how policies are, in a line for monitoring
-              policy      List, show, start, stop, run, import and export policies
-              snapshots   List the snapshots there are, as the repositories tell it
-              hold        Keep single snapshots, whatever the policies say, and show what is kept so
-              adopt       Let a policy own snapshots that no living policy owns; without --yes it only shows
-                          what would happen
-              expire      Delete exactly the snapshots named; without --yes it only shows what would happen
-              plan        Show what a deletion run would keep and delete, and why; deletes nothing
-              restore     Give the files of a snapshot back, into an empty directory
-              verify      Look whether all data of a snapshot is there, and read some of it
-              maintain    Give the space back that deleted snapshots alone needed, and check the repository, now
-              deletions   Show, approve and refuse deletions that a guard has stopped
-              clock       Believe the machine's clock again
-              history     Show what was run, and how it ended, newest first
-              audit       Show who commanded what and what was deleted, with what it was before and after,
-                          newest first
-              operations  Show what maintenance, verification, holds, adoption and expiry came to, and what of
-                          it goes on, newest first
-              journal     Check, copy and restore the daemon's journal
-              metrics     Print what monitoring reads, in the text format of Prometheus
-              notices     Show what channels are owed and what became of it, and send it again
-              channel     List where notices go, and try whether they get there
-              token       Make, list and remove the tokens that let callers in over the network
-              key         Show, add, replace and remove the keys of a repository, and print its recovery sheet
-              driver      Test a program that speaks the driver protocol
+              run          Run the daemon in the foreground
+              quickstart   Set up a first policy for a directory and run it, here and now
+              check        Read the configuration and tell everything that is wrong with it
+              explain      Tell what policies are doing, why, and what comes next
+              health       Tell how policies are, in a line for monitoring
+              policy       List, show, start, stop, run, import and export policies
+              snapshots    List the snapshots there are, as the repositories tell it
+              hold         Keep single snapshots, whatever the policies say, and show what is kept so
+              adopt        Let a policy own snapshots that no living policy owns; without --yes it only shows
+                           what would happen
+              expire       Delete exactly the snapshots named; without --yes it only shows what would happen
+              plan         Show what a deletion run would keep and delete, and why; deletes nothing
+              restore      Give the files of a snapshot back, into an empty directory
+              verify       Look whether all data of a snapshot is there, and read some of it
+              maintain     Give the space back that deleted snapshots alone needed, and check the repository,
+                           now
+              deletions    Show, approve and refuse deletions that a guard has stopped
+              clock        Believe the machine's clock again
+              history      Show what was run, and how it ended, newest first
+              audit        Show who commanded what and what was deleted, with what it was before and after,
+                           newest first
+              operations   Show what maintenance, verification, holds, adoption and expiry came to, and what of
+                           it goes on, newest first
+              journal      Check, copy and restore the daemon's journal
+              metrics      Print what monitoring reads, in the text format of Prometheus
+              notices      Show what channels are owed and what became of it, and send it again
+              channel      List where notices go, and try whether they get there
+              token        Make, list and remove the tokens that let callers in over the network
+              key          Show, add, replace and remove the keys of a repository, and print its recovery sheet
+              driver       Test a program that speaks the driver protocol
+              completions  Print what a shell needs to complete these commands
+              man          List the pages of the manual, print one, or write all of them into a directory
+              schema       Print the JSON schema of a file that people write, for editors
 
             Options:
                   --config <FILE>  The settings file; everything else is looked for in its folder [env:

@@ -167,7 +167,7 @@ fn every_command_of_the_first_hour_does_what_it_says() {
         fs::create_dir(place.path(folder)).expect("made");
     }
     place.write("wiki/page", "words\n");
-    let names = [("/etc/snapkeep", ""), ("/var/backups", "kept"), ("/srv/wiki", "wiki"), ("/tmp", "tmp")];
+    let names = [("/etc/snapkeep", ""), ("/var/lib/snapkeep", "kept"), ("/srv/wiki", "wiki"), ("/tmp", "tmp")];
     let names = names.map(|(name, below)| (name, place.path(below).display().to_string()));
     // In two steps: what stands for one name may hold another.
     let here = |text: &str| {

@@ -12,7 +12,7 @@ set -euo pipefail
 work=$(mktemp -d)
 tree=${2-$work/tree}
 root=$work/root
-nspawn='' leader='' checks=0
+nspawn='' leader='' debootstrap='' checks=0
 
 # Long enough for a loaded machine, and an end.
 install_max=120 boot_max=60 command_max=60 settle_max=60
@@ -68,7 +68,11 @@ is() { [ "$(ask "$@")" = True ]; }
 
 property() { inside systemctl show snapkeep --property "$1" --value; }
 is_up() { [ "$(property ActiveState)" = active ]; }
-said() { inside journalctl --no-pager -u snapkeep -o cat --since "@$1" | grep -q -- "$2"; }
+# Not through a pipe: who reads it leaves at the first line that fits, and the writer fails of that.
+said() {
+    inside journalctl --no-pager -u snapkeep -o cat --since "@$1" >"$work/said"
+    grep -q -- "$2" "$work/said"
+}
 put() { inside sh -c "cat > '$1' <<'END'
 $2
 END"; }
@@ -88,6 +92,7 @@ end_container() {
     nspawn='' leader=''
 }
 clean_up() {
+    [ -z "$debootstrap" ] || kill "$debootstrap" 2>/dev/null && wait "$debootstrap" 2>/dev/null || true
     end_container
     rm -rf --one-file-system "$work"
 }
@@ -98,7 +103,7 @@ trap 'fail "line $LINENO: $BASH_COMMAND"' ERR
 # ---- a Debian 12, booted
 
 [ "$(id -u)" = 0 ] || skip 'this is not root'
-for program in debootstrap systemd-nspawn nsenter python3 curl dpkg-deb; do
+for program in debootstrap systemd-nspawn nsenter python3 curl dpkg-deb pgrep; do
     command -v "$program" >/dev/null || skip "$program is not installed"
 done
 if [ ! -e "$tree/etc/debian_version" ]; then
@@ -106,12 +111,18 @@ if [ ! -e "$tree/etc/debian_version" ]; then
     [ -n "$mirror" ] || skip 'apt names no mirror of Debian'
     include=systemd,systemd-sysv,udev,dbus,iproute2,procps
     rm -rf --one-file-system "$tree.begun"
+    # In the background, so that a signal ends it at once.
     timeout 400 debootstrap --variant=minbase --include="$include" bookworm "$tree.begun" "$mirror" \
-        >"$work/debootstrap.log" 2>&1 || {
+        >"$work/debootstrap.log" 2>&1 &
+    debootstrap=$!
+    wait "$debootstrap" || {
         tail -3 "$work/debootstrap.log" >&2
         rm -rf --one-file-system "$tree.begun"
+        # Whoever only wants a tree asks for it again, and says then what is not tested.
+        [ -n "$package" ] || exit 0
         skip 'debootstrap failed'
     }
+    debootstrap=''
     mv "$tree.begun" "$tree"
     ok 'debootstrap made a Debian 12'
 fi
@@ -202,7 +213,7 @@ code=0
 inside snapkeep check >"$work/check" 2>&1 || code=$?
 [ "$code" = 2 ] && grep -q '/etc/snapkeep/policies.d/tick.toml:9:' "$work/check" ||
     fail "check ended with $code and said: $(cat "$work/check")"
-is_told() { inside snapkeep explain tick | grep -q 'tick.toml:9:'; }
+is_told() { inside snapkeep explain tick >"$work/explained" && grep -q 'tick.toml:9:' "$work/explained"; }
 within "$settle_max" is_told || fail 'explain does not name the broken file'
 code=0
 inside snapkeep health >"$work/health" 2>&1 || code=$?
@@ -242,14 +253,22 @@ ok "one policy file, and a snapshot $waited s after it was written, $took s afte
 name=$(ask 'd["policies"][0]["snapshots"][0]["name"]' snapshots minute)
 inside snapkeep restore "$name" --to /root/back >/dev/null
 inside diff -r --no-dereference /srv/data /root/back/srv/data || fail 'what was restored is not what was kept'
-inside snapkeep explain minute | grep -q minute
+inside snapkeep explain minute >"$work/explained"
+grep -q minute "$work/explained"
 inside snapkeep health minute >"$work/health" || fail "health says of a fresh policy: $(cat "$work/health")"
 inside snapkeep policy stop minute >/dev/null
+inside journalctl POLICY=minute WORKFLOW=creation OUTCOME=succeeded "SNAPSHOT=$name" -o json -n 1 >"$work/fields"
+python3 -c 'import json, sys; d = json.load(sys.stdin); sys.exit(not (d["RUN"] and "minute" in d["MESSAGE"]))' \
+    <"$work/fields" || fail "the journal has not the fields of a settled run: $(cat "$work/fields")"
 ok 'it is restored identical, explained, and health says that all is well'
 
 # ---- what root does leaves nothing to the service that it cannot use
 
-is_its_own() { [ -z "$(inside find /var/lib/snapkeep ! -user snapkeep)" ]; }
+is_its_own() {
+    local others
+    others=$(inside find /var/lib/snapkeep ! -user snapkeep) || return 1
+    [ -z "$others" ]
+}
 inside sh -c 'umask 077 && echo "a long sentence that nobody guesses" >/root/second.key'
 # A repository that is at work says so at once, and there is a run every few seconds.
 within "$settle_max" inside snapkeep key add local --from /root/second.key || fail 'no second key'
@@ -260,6 +279,12 @@ then=$(newest tick)
 within "$settle_max" has_newer tick "$then" || fail 'with another key it does not go on'
 inside systemctl stop snapkeep
 [ "$(property Result)" = success ] || fail 'it did not stop cleanly'
+code=0
+inside snapkeep health tick >"$work/health" 2>&1 || code=$?
+{ [ "$code" = 1 ] || [ "$code" = 2 ]; } && grep -q "'tick'=" "$work/health" || fail "health without a daemon: $code $(cat "$work/health")"
+code=0
+inside snapkeep health >"$work/health" 2>&1 || code=$?
+! grep -q policies.d "$work/health" || fail "health distrusts what the API wrote: $code $(cat "$work/health")"
 inside snapkeep journal check >/dev/null
 copy=$(inside sh -c 'ls /var/lib/snapkeep/backups/journal-*.db | tail -1')
 inside snapkeep journal restore "$copy" >"$work/restored" 2>&1 ||
@@ -306,16 +331,21 @@ trigger=0
 is_near() {
     trigger=$(ask 'd["policies"][0]["creation"]["trigger"]["time"]' explain slow) || return 1
     local left=$((trigger - $(date +%s%3N)))
-    [ "$left" -gt 1500 ] && [ "$left" -lt 9000 ]
+    [ "$left" -gt 4000 ] && [ "$left" -lt 9500 ]
 }
-within 90 is_near || fail 'no trigger comes near'
 pid=$(property MainPID)
-frozen=$(date +%s)
-inside kill -STOP "$pid"
+frozen=0
+# On a machine that is busy the trigger may come first; then the next one is waited for.
+freeze() {
+    is_near || return 1
+    inside kill -STOP "$pid"
+    frozen=$(date +%s)
+    [ "$(date +%s%3N)" -lt "$((trigger - 300))" ] || { inside kill -CONT "$pid" && return 1; }
+}
+within 120 freeze || fail 'no trigger comes near'
 within "$settle_max" has_another "$pid" || fail 'frozen, it is not started again'
 woke=$(date +%s)
-[ "$frozen" -lt $((trigger / 1000)) ] && [ "$woke" -gt $((trigger / 1000)) ] ||
-    fail 'the trigger did not pass while it was frozen'
+[ "$woke" -gt $((trigger / 1000)) ] || fail 'the trigger did not pass while it was frozen'
 said "$frozen" 'Watchdog timeout' || fail 'no word of the watchdog'
 its_runs="[r for r in d['runs'] if r['workflow'] == 'creation' and r['trigger_time'] == $trigger]"
 is_made_up_for() { is "[r['outcome'] for r in $its_runs] == ['succeeded']" history slow; }
