@@ -64,6 +64,10 @@ pub enum DaemonError {
     /// Something an operator has to put right first. Exit code 2.
     #[error("{0}")]
     Refused(String),
+    /// Something that may be put right while nobody looks, as a certificate that is being renewed: trying again helps.
+    /// Exit code 1.
+    #[error("{0}")]
+    NotNow(String),
     /// The journal failed. Exit code 74: what is there is read back at the next start.
     #[error("failed to keep the journal")]
     Journal(#[source] JournalError),
@@ -84,7 +88,7 @@ impl DaemonError {
         match self {
             DaemonError::Refused(_) => 2,
             DaemonError::Journal(_) => 74,
-            DaemonError::System { .. } => 1,
+            DaemonError::NotNow(_) | DaemonError::System { .. } => 1,
         }
     }
 
@@ -358,7 +362,7 @@ fn address_listener(
         tls => {
             let listener = runtime
                 .block_on(TcpListener::bind(address))
-                .map_err(|error| DaemonError::Refused(format!("failed to listen on {address}: {error}")))?;
+                .map_err(|error| DaemonError::NotNow(format!("failed to listen on {address}: {error}")))?;
             let protected = if tls.is_some() { "with TLS" } else { "without TLS, for this machine" };
             tracing::info!(%address, "listening {protected}");
             Ok(Listener::Address { listener, tls })
@@ -377,8 +381,8 @@ fn certificate(settings: &Settings, view: &Arc<View>) -> Result<Option<Tls>, Dae
         let read = files.read_if_changed()?;
         Some(read.map(|[certificate, key]| http::Pair { certificate, key }))
     };
-    let refused = |trouble| DaemonError::Refused(format!("failed to read the certificate for [http.tls]: {trouble}"));
-    Tls::new(Box::new(read), teller(view, "[http.tls]")).map(Some).map_err(refused)
+    let not_now = |trouble| DaemonError::NotNow(format!("failed to read the certificate for [http.tls]: {trouble}"));
+    Tls::new(Box::new(read), teller(view, "[http.tls]")).map(Some).map_err(not_now)
 }
 
 /// Returns what shows a trouble of a door beside the problems of the files.
@@ -398,8 +402,9 @@ fn keep_house(
     inbox: &SyncSender<Event>,
 ) -> Option<Scheduler> {
     if let Some(textfile) = textfile {
-        // What a daemon before this one has left is old by now.
-        runtime.spawn(housekeeping::once(textfile.clone(), inbox.clone()));
+        // What a daemon before this one has left is old by now. It is written before its times begin: there is one
+        // writer at a time.
+        runtime.block_on(housekeeping::once(textfile.clone(), inbox.clone()));
         chores.push(textfile);
     }
     if chores.is_empty() {

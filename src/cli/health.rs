@@ -6,9 +6,10 @@ use std::time::Duration;
 use wildmatch::WildMatch;
 
 use crate::http::body::{CheckupBody, CheckupsBody, HealthBody};
+use crate::journal::Totals;
 use crate::journal::change::{LoadedPolicy, RunRecord};
-use crate::lifecycle::health::{Expectation, Health, Vitals};
-use crate::lifecycle::workflow::Kind;
+use crate::lifecycle::health::{Expectation, Health, UNDER_WAY, Vitals};
+use crate::lifecycle::workflow::{Kind, Outcome};
 use crate::roster::Roster;
 
 use super::client::{Client, names_query};
@@ -141,14 +142,21 @@ fn from_journal(choice: &ConfigChoice, names: &[String], failure: &Failure) -> R
     let reader = setup::journal_reader(&settings.state_dir).map_err(|trouble| after(failure, &trouble))?;
     let loaded = reader.load().map_err(|error| after(failure, &error))?;
     let waiting = reader.notices_waiting().map_err(|error| after(failure, &error))?;
+    let totals = reader.totals().map_err(|error| after(failure, &error))?;
     let roster = setup::load_in_force(choice, &settings);
     let now = setup::now();
-    let patterns: Vec<WildMatch> = names.iter().flat_map(|names| names.split(',')).map(WildMatch::new).collect();
+    let names: Vec<String> = names
+        .iter()
+        .flat_map(|names| names.split(','))
+        .map(|name| name.trim().to_string())
+        .filter(|name| !name.is_empty())
+        .collect();
+    let patterns: Vec<WildMatch> = names.iter().map(|name| WildMatch::new(name)).collect();
     let is_asked = |name: &str| patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(name));
     let known = loaded.policies.iter().filter(|policy| !policy.retired && is_asked(&policy.name));
     let policies: Vec<CheckupBody> = known
         .map(|policy| {
-            let vitals = vitals(policy, &roster);
+            let vitals = vitals(policy, &roster, &totals);
             CheckupBody::of(&policy.name, vitals.good_at, vitals.check(now))
         })
         .collect();
@@ -163,7 +171,7 @@ fn from_journal(choice: &ConfigChoice, names: &[String], failure: &Failure) -> R
     }
     let is_known = |name: &String| {
         let pattern = WildMatch::new(name);
-        name.contains(['*', '?', ',']) || policies.iter().any(|policy| pattern.matches(&policy.name))
+        policies.iter().any(|policy| pattern.matches(&policy.name))
     };
     Ok(CheckupsBody {
         daemon: HealthBody { status: Health::Warning.word().into(), reasons },
@@ -185,7 +193,7 @@ fn problems(roster: &Roster) -> impl Iterator<Item = String> {
 }
 
 /// Returns what the journal knows of a policy, and what its file promises.
-fn vitals(policy: &LoadedPolicy, roster: &Roster) -> Vitals {
+fn vitals(policy: &LoadedPolicy, roster: &Roster, totals: &Totals) -> Vitals {
     let entry = roster.policies.get(&*policy.name);
     let expectation = match entry.map(|entry| &entry.policy.creation) {
         Some(Some(rule)) => Expectation::Within(rule.stale_after.millis()),
@@ -193,9 +201,16 @@ fn vitals(policy: &LoadedPolicy, roster: &Roster) -> Vitals {
         None => Expectation::Unknown,
     };
     let ended = [(Kind::Creation, &policy.last_creation), (Kind::Deletion, &policy.last_deletion)];
-    let ended = ended.into_iter().filter_map(|(kind, run)| {
+    let ended = ended.into_iter().zip([0, 1]).filter_map(|((kind, run), place)| {
         let RunRecord { outcome, message, blame, .. } = run.as_ref()?;
-        Some((kind, (*outcome)?, blame.as_deref().or(message.as_deref()).map(str::to_string)))
+        match outcome {
+            Some(Outcome::Held) if policy.held.is_none() => None,
+            Some(outcome) => Some((kind, *outcome, blame.as_deref().or(message.as_deref()).map(str::to_string))),
+            None => {
+                let before = totals.policies.get(&*policy.policy_uid)?.get(place)?.latest.as_ref()?.outcome;
+                Some((kind, before, Some(UNDER_WAY.to_string())))
+            }
+        }
     });
     Vitals {
         expectation,

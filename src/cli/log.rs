@@ -34,6 +34,11 @@ pub fn start(level: LogLevel, format: LogFormat) {
         level => format!("warn,snapkeep={level},notice={level}", level = level.word()),
     };
     let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(ours));
+    // What people are told by the log is there, however little else is.
+    let filter = match "notice=trace".parse() {
+        Ok(notices) => filter.add_directive(notices),
+        Err(_) => filter,
+    };
     let output: Box<dyn Layer<Registry> + Send + Sync> = match (format, journal()) {
         (LogFormat::Json, _) => tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).boxed(),
         (LogFormat::Text, Some(journal)) => Journal(journal).boxed(),

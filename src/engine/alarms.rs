@@ -216,7 +216,9 @@ impl Engine {
                 continue;
             };
             let good_at = tracked.last_good.as_ref().and_then(|run| run.ended_at);
-            let stale_at = good_at.unwrap_or(tracked.adopted_at).plus(rule.stale_after.millis());
+            // Whose file was away for long is expected to make one from its return on.
+            let since = good_at.map_or(tracked.adopted_at, |at| at.max(tracked.adopted_at));
+            let stale_at = since.plus(rule.stale_after.millis());
             if is_raised {
                 // The rule says something else by now.
                 over.extend((stale_at > now.wall).then(|| tracked.uid.clone()));

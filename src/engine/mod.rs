@@ -244,7 +244,9 @@ impl Engine {
             replies: Vec::new(),
             marks: Vec::new(),
         };
-        for tracked in known {
+        for mut tracked in known {
+            engine.look_before::<Creation>(&mut tracked, now)?;
+            engine.look_before::<Deletion>(&mut tracked, now)?;
             engine.track(tracked);
         }
         // Before anything moves: a state that was about to order something has to look first.
@@ -275,6 +277,14 @@ impl Engine {
         let errands = engine.close_turn(now)?;
         engine.compact();
         Ok((engine, errands))
+    }
+
+    /// Looks up how the run ended before the one that is under way.
+    fn look_before<W: Work>(&mut self, tracked: &mut Tracked, now: Moment) -> Result<(), JournalError> {
+        if W::flow(tracked).latest.as_ref().is_some_and(|run| run.outcome.is_none()) {
+            W::flow_mut(tracked).before = self.journal.last_outcome(&tracked.uid, W::KIND, now.wall)?;
+        }
+        Ok(())
     }
 
     /// Makes what a start has filled small: maps that grew in order are half empty, and a name or

@@ -232,6 +232,7 @@ impl Engine {
         tracked.skips.retain(|skip| skip.kind != W::KIND || skip.at == now.wall);
         let flow = W::flow_mut(tracked);
         flow.terms = Some(entry);
+        flow.before = flow.latest.as_ref().and_then(|run| run.outcome).or(flow.before);
         flow.latest = Some(Arc::new(Latest::begin(trigger, now.wall, snapshot.as_deref())));
         flow.workflow.phase = Phase::Active(Box::new(run));
         self.dirty.insert((index, W::KIND));

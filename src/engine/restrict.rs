@@ -93,6 +93,7 @@ impl Engine {
             .doubted()
             .map(|doubted| format!("nothing is deleted: {doubted}; if it is right, `snapkeep clock confirm` says so"));
         self.view.set_wants_witness(self.clock.trust.wants_witness());
-        self.view.set_restrictions(no_room.into_iter().chain(machine).chain(clock).collect());
+        let begins_nothing = no_room.is_some();
+        self.view.set_restrictions(no_room.into_iter().chain(machine).chain(clock).collect(), begins_nothing);
     }
 }

@@ -15,7 +15,7 @@ use crate::lifecycle::policy::{CreationRule, DeletionRule, Pace, Revision, Switc
 use crate::lifecycle::retention::Owner;
 use crate::lifecycle::snapshot::SnapshotName;
 use crate::lifecycle::time::Timestamp;
-use crate::lifecycle::workflow::{Effort, Kind, Phase, Step, Trigger, Workflow};
+use crate::lifecycle::workflow::{Effort, Kind, Outcome, Phase, Step, Trigger, Workflow};
 use crate::roster::Entry;
 
 use super::event::JobId;
@@ -110,6 +110,8 @@ pub struct Flow<S> {
     pub turn: TurnAt,
     /// The latest run, under way or settled.
     pub latest: Option<Arc<Latest>>,
+    /// How the one before it ended, while it is under way.
+    pub before: Option<Outcome>,
     /// When its next trigger is due; `None` while none can be.
     pub due_at: Option<Timestamp>,
     /// At what uptime to look at it again, in milliseconds.
@@ -138,6 +140,7 @@ impl<S> Flow<S> {
             progress: None,
             turn: TurnAt::Away,
             latest: latest.map(Arc::new),
+            before: None,
             due_at: None,
             wake_at: None,
         }

@@ -44,6 +44,7 @@ struct Shown {
     wants_witness: bool,
     safe_mode: Option<Arc<str>>,
     restrictions: Arc<[String]>,
+    begins_nothing: bool,
     notices: BTreeMap<Box<str>, Waiting>,
     alarms: Arc<[Alarm]>,
     holds: Arc<[HoldRecord]>,
@@ -117,6 +118,8 @@ pub struct Daemon {
     pub safe_mode: Option<Arc<str>>,
     /// What the daemon as a whole does not do at present, and why.
     pub restrictions: Arc<[String]>,
+    /// Whether the first of them keeps runs from beginning; the others concern deletions alone.
+    pub begins_nothing: bool,
     /// What channels are owed, by name; those that were told everything are not among them.
     pub notices: BTreeMap<Box<str>, Waiting>,
     /// What goes on that people were told of.
@@ -199,6 +202,7 @@ impl View {
             clock_vouched: shown.clock_vouched.clone(),
             safe_mode: shown.safe_mode.clone(),
             restrictions: shown.restrictions.clone(),
+            begins_nothing: shown.begins_nothing,
             notices: shown.notices.clone(),
             alarms: shown.alarms.clone(),
         }
@@ -282,8 +286,10 @@ impl View {
         self.read().restrictions.clone()
     }
 
-    pub(super) fn set_restrictions(&self, restrictions: Arc<[String]>) {
-        self.write().restrictions = restrictions;
+    /// `begins_nothing` says that the first of them keeps runs from beginning.
+    pub(super) fn set_restrictions(&self, restrictions: Arc<[String]>, begins_nothing: bool) {
+        let mut shown = self.write();
+        (shown.restrictions, shown.begins_nothing) = (restrictions, begins_nothing);
     }
 
     /// Returns what people want kept, also what is over, by repository and snapshot.

@@ -146,8 +146,7 @@ pub fn check_count(names: &[String]) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Whether it stands for several names.
-pub fn is_pattern(name: &str) -> bool {
+fn is_pattern(name: &str) -> bool {
     name.contains(['*', '?'])
 }
 

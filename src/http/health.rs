@@ -6,18 +6,19 @@ use axum::Json;
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
 use axum::http::StatusCode;
+use wildmatch::WildMatch;
 
 use crate::engine::tracked::Tracked;
 use crate::engine::view::Daemon;
 use crate::journal::record::OperationOutcome;
-use crate::lifecycle::health::{Expectation, Health, Vitals};
+use crate::lifecycle::health::{Expectation, Health, UNDER_WAY, Vitals};
 use crate::lifecycle::time::{Moment, format_millis};
-use crate::lifecycle::workflow::Kind;
+use crate::lifecycle::workflow::{Kind, Outcome};
 
 use super::State;
 use super::body::{CheckupBody, CheckupsBody, HealthBody};
 use super::error::ApiError;
-use super::explain::{Names, is_pattern, names};
+use super::explain::{Names, names};
 
 /// The engine moves at least once a minute; twice that is a stall.
 const TURN_AGE_MAX_MS: i64 = 120_000;
@@ -69,7 +70,10 @@ pub async fn checkups(
     let now = (shared.api.clock)();
     let daemon = shared.api.view.daemon();
     let tracked = shared.api.view.policies(&names);
-    let is_known = |name: &String| is_pattern(name) || tracked.iter().any(|tracked| *tracked.name == **name);
+    let is_known = |name: &String| {
+        let pattern = WildMatch::new(name);
+        tracked.iter().any(|tracked| pattern.matches(&tracked.name))
+    };
     let policies = tracked.iter().map(|tracked| {
         let good_at = tracked.last_good.as_ref().and_then(|run| run.ended_at);
         CheckupBody::of(&tracked.name, good_at, vitals(tracked).check(now.wall))
@@ -119,14 +123,19 @@ fn critical(daemon: &Daemon, now: Moment) -> Vec<String> {
     if let Some(why) = &daemon.safe_mode {
         return vec![format!("safe mode: {why}")];
     }
-    daemon.restrictions.iter().cloned().chain(stalled(daemon, now)).collect()
+    let nothing_begins = daemon.restrictions.first().filter(|_| daemon.begins_nothing);
+    nothing_begins.cloned().into_iter().chain(stalled(daemon, now)).collect()
 }
 
 fn warnings(daemon: &Daemon, now: Moment) -> Vec<String> {
     let notices = daemon.notices.iter().filter(|(_, waiting)| waiting.undeliverable > 0);
     let notices =
         notices.map(|(channel, waiting)| format!("channel {channel} did not take {} notices", waiting.undeliverable));
-    let problems = daemon.problems.iter().map(|problem| format!("{}: {}", problem.file.display(), problem.message));
+    // What is said of files that are in force is advice.
+    let problems = daemon.problems.iter().filter(|problem| problem.is_error());
+    let problems = problems.map(|problem| format!("{}: {}", problem.file.display(), problem.message));
+    // Snapshots are made meanwhile.
+    let undeleted = daemon.restrictions.iter().skip(usize::from(daemon.begins_nothing)).cloned();
     let chores = daemon.chores.iter().filter_map(|(job, chore)| {
         let trouble = chore.trouble.as_ref()?;
         Some(format!("housekeeping {job}: {trouble}"))
@@ -138,7 +147,7 @@ fn warnings(daemon: &Daemon, now: Moment) -> Vec<String> {
     });
     let overdue = daemon.overdue(now.wall).into_iter();
     let overdue = overdue.map(|(job, due_at)| format!("housekeeping {job} was due at {due_at} and did not run"));
-    problems.chain(notices).chain(chores).chain(overdue).chain(repositories).collect()
+    undeleted.chain(problems).chain(notices).chain(chores).chain(overdue).chain(repositories).collect()
 }
 
 /// Returns what is known of a policy.
@@ -148,9 +157,15 @@ fn vitals(tracked: &Tracked) -> Vitals {
         None => Expectation::Nothing,
     };
     let ended = [(Kind::Creation, &tracked.creation.latest), (Kind::Deletion, &tracked.deletion.latest)];
-    let ended = ended.into_iter().filter_map(|(kind, run)| {
+    let before = [tracked.creation.before, tracked.deletion.before];
+    let ended = ended.into_iter().zip(before).filter_map(|((kind, run), before)| {
         let run = run.as_deref()?;
-        Some((kind, run.outcome?, run.blame().map(str::to_string).or_else(|| run.message())))
+        match run.outcome {
+            // Nobody has to look any more at what a person has answered.
+            Some(Outcome::Held) if tracked.held().is_none() => None,
+            Some(outcome) => Some((kind, outcome, run.blame().map(str::to_string).or_else(|| run.message()))),
+            None => before.map(|outcome| (kind, outcome, Some(UNDER_WAY.to_string()))),
+        }
     });
     Vitals {
         expectation,

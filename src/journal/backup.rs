@@ -24,7 +24,8 @@ const KEPT: usize = 7;
 
 /// Copies the journal of a state directory into its `backups`, checks the copy, and deletes copies
 /// beyond the last seven. Returns the copy's path. Works beside a running daemon and delays no
-/// commit; no copy is deleted before the new one has been read back.
+/// commit; no copy is deleted before the new one has been read back. What root copies belongs to whoever owns the state
+/// directory.
 pub fn backup(state_directory: &Path, now: Timestamp) -> Result<PathBuf, OpenError> {
     let connection = open::reader(&state_directory.join(FILE))?;
     let folder = folder(state_directory)?;
@@ -37,6 +38,7 @@ pub fn backup(state_directory: &Path, now: Timestamp) -> Result<PathBuf, OpenErr
             fs::remove_file(old).map_err(|error| JournalError::file("remove", old, error))?;
         }
     }
+    give_to_owner(state_directory, &[&folder, &path])?;
     Ok(path)
 }
 
@@ -145,10 +147,16 @@ fn copy(connection: &Connection, to: &Path) -> Result<(), OpenError> {
 }
 
 fn write(connection: &Connection, part: &Path) -> Result<(), OpenError> {
+    // What an earlier one left goes, and a link that somebody put there is not followed.
+    match fs::remove_file(part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(JournalError::file("remove", part, error).into());
+        }
+        Ok(()) | Err(_) => {}
+    }
     let file = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(part)
         .map_err(|error| JournalError::file("open", part, error))?;

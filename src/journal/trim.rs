@@ -25,13 +25,15 @@ pub(super) fn trim(connection: &Connection, before: Timestamp, limit: u32) -> Re
         "delete from tokens where id in
             (select id from tokens where removed_at < ?1 order by removed_at limit ?2)",
         // The latest maintenance of each repository stays, and the latest that came to an end by itself: it
-        // says how the repository is.
+        // says how the repository is. Of verifications the latest stays that came to an end.
         "delete from operations where number in
             (select o.number from operations o where o.ended_at < ?1
                 and o.number < (select max(number) from operations)
                 and (o.kind <> 'maintain' or o.number < (select max(l.number) from operations l
                     where l.kind = o.kind and l.subject = o.subject
                         and (l.outcome = 'succeeded' or l.outcome = 'failed')))
+                and (o.kind <> 'verify' or o.number < (select max(l.number) from operations l
+                    where l.kind = 'verify' and l.ended_at is not null))
                 order by o.ended_at limit ?2)",
         // A run under way has no end and is not older than anything. What is latest of a policy
         // stays while the policy lives, was there lately or has something under way.

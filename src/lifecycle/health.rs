@@ -60,6 +60,9 @@ pub struct Vitals {
     pub ended: Vec<(Kind, Outcome, Option<String>)>,
 }
 
+/// Said of a run that ended badly, and after which another has begun.
+pub const UNDER_WAY: &str = "another run is under way";
+
 /// How a policy is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkup {
@@ -87,8 +90,12 @@ impl Vitals {
         let warning_ms = critical_ms.map(|ms| ms / 4 * 3);
         let mut found = Vec::new();
         found.extend(self.freshness(age_ms, warning_ms, now));
-        if !self.is_enabled && self.expectation != Expectation::Nothing {
-            found.push((Health::Warning, "is stopped: no snapshot is made".to_string()));
+        if !self.is_enabled {
+            let nothing = match self.expectation {
+                Expectation::Nothing => "nothing is deleted",
+                Expectation::Within(_) | Expectation::Unknown => "no snapshot is made",
+            };
+            found.push((Health::Warning, format!("is stopped: {nothing}")));
         }
         found.extend(self.ended.iter().filter_map(|(kind, outcome, why)| {
             let what = match outcome {
@@ -127,6 +134,10 @@ impl Vitals {
                 let reason = format!("the newest good snapshot is dated {} ahead of the clock", words(-ms));
                 Some((Health::Unknown, reason))
             }
+            // Whose file was away for long is expected to make one from its return on.
+            Some(ms) if ms >= within_ms && now.since(self.adopted_at) < within_ms => {
+                Some((Health::Warning, format!("no good snapshot for {}, expected within {within}", words(ms))))
+            }
             Some(ms) if ms >= within_ms => {
                 Some((Health::Critical, format!("no good snapshot for {}, expected within {within}", words(ms))))
             }
@@ -154,7 +165,7 @@ mod tests {
         let vitals = Vitals {
             expectation,
             is_enabled: true,
-            adopted_at: now.plus(-10 * HOUR),
+            adopted_at: now.plus(-100 * HOUR),
             good_at: good_hours_ago.map(|hours| now.plus(-hours * HOUR)),
             ended: Vec::new(),
         };
@@ -181,10 +192,22 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_that_was_away_for_long_has_time_from_its_return_on() {
+        let (mut vitals, now) = vitals(Expectation::Within(8 * HOUR), Some(500));
+        assert_eq!(vitals.check(now).health, Health::Critical);
+        vitals.adopted_at = now.plus(-7 * HOUR);
+        assert_eq!(vitals.check(now).health, Health::Warning);
+    }
+
+    #[test]
     fn what_is_not_known_is_never_well() {
         let yet = "no good snapshot yet, expected within 2d of the policy's coming";
-        assert_eq!(health(Expectation::Within(48 * HOUR), None), (Health::Warning, vec![yet.into()]));
-        assert_eq!(health(Expectation::Within(10 * HOUR), None).0, Health::Critical);
+        let yet_within = Expectation::Within(48 * HOUR);
+        let (mut new, now) = vitals(yet_within, None);
+        assert_eq!(new.check(now).health, Health::Critical);
+        new.adopted_at = now.plus(-47 * HOUR);
+        let checkup = new.check(now);
+        assert_eq!((checkup.health, checkup.reasons), (Health::Warning, vec![yet.into()]));
         assert_eq!(health(Expectation::Unknown, Some(0)).0, Health::Unknown);
         let ahead = "the newest good snapshot is dated 1h ahead of the clock";
         assert_eq!(health(Expectation::Within(HOUR), Some(-1)), (Health::Unknown, vec![ahead.into()]));

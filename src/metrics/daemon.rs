@@ -168,7 +168,9 @@ pub(super) const FAMILIES: &[Family] = &[
         |scene, samples| {
             for shown in scene.daemon.repositories.iter().filter(|shown| shown.maintains) {
                 let end = shown.verdict.as_ref().and_then(|operation| operation.end.as_ref());
-                samples.add(&[&shown.name], end.is_some_and(|end| end.outcome == OperationOutcome::Failed));
+                if let Some(end) = end {
+                    samples.add(&[&shown.name], end.outcome == OperationOutcome::Failed);
+                }
             }
         },
     ),
@@ -188,8 +190,10 @@ pub(super) const FAMILIES: &[Family] = &[
         "Whether the latest verification could not be done, or found something wrong.",
         |scene, samples| {
             if let Some(journal) = &scene.journal {
-                let end = journal.verified.as_ref();
-                samples.add(&[], end.is_some_and(|end| end.outcome == OperationOutcome::Failed));
+                // Without one nothing is known.
+                if let Some(end) = journal.verified.as_ref() {
+                    samples.add(&[], end.outcome == OperationOutcome::Failed);
+                }
             }
         },
     ),

@@ -219,7 +219,9 @@ fn stale_after(_: &Scene, policy: &PolicyScene, samples: &mut Samples<'_>) {
 
 fn stale(scene: &Scene, policy: &PolicyScene, samples: &mut Samples<'_>) {
     if let Some(rule) = policy.tracked.creation_rule() {
-        let good_at = policy.succeeded_at(Kind::Creation).unwrap_or(policy.tracked.adopted_at);
+        // Whose file was away for long is expected to make one from its return on.
+        let came_at = policy.tracked.adopted_at;
+        let good_at = policy.succeeded_at(Kind::Creation).map_or(came_at, |at| at.max(came_at));
         samples.add(&[policy.name()], scene.now.wall.since(good_at) > rule.stale_after.millis());
     }
 }

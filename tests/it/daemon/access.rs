@@ -90,17 +90,18 @@ fn problem(body: &Value, words: &str) -> Option<String> {
 
 #[test]
 fn an_address_that_others_reach_is_refused_without_tls() {
-    for (listen, what) in [
-        ("listen = \"0.0.0.0:1\"\n", "there is no TLS"),
-        ("listen = [\"127.0.0.1:1\", \"[::]:1\"]\n", "there is no TLS"),
-        ("listen = \"localhost:1\"\n", "no address"),
-        ("listen = \"127.0.0.1:1\"\n[http.tls]\ncertificate = \"now.pem\"\n", "key is missing"),
-        ("listen = \"127.0.0.1:1\"\n[http.tls]\ncertificate = \"now.pem\"\nkey = \"now.key\"\n", "certificate"),
+    for (listen, what, expected) in [
+        ("listen = \"0.0.0.0:1\"\n", "there is no TLS", 2),
+        ("listen = [\"127.0.0.1:1\", \"[::]:1\"]\n", "there is no TLS", 2),
+        ("listen = \"localhost:1\"\n", "no address", 2),
+        ("listen = \"127.0.0.1:1\"\n[http.tls]\ncertificate = \"now.pem\"\n", "key is missing", 2),
+        // It may be renewed at this moment: who starts the daemon tries again.
+        ("listen = \"127.0.0.1:1\"\n[http.tls]\ncertificate = \"now.pem\"\nkey = \"now.key\"\n", "certificate", 1),
     ] {
         let mut place = Place::new();
         set_up(&place, listen);
         let (code, said) = place.ends();
-        assert_eq!(code, Some(2), "{listen}: {said}");
+        assert_eq!(code, Some(expected), "{listen}: {said}");
         assert!(said.contains(what), "{listen}: {said}");
     }
 }
@@ -173,7 +174,7 @@ fn a_certificate_is_replaced_while_the_daemon_runs_and_a_bad_one_changes_nothing
     place.until("the open key to be told of", |body| problem(body, "everybody can read the key"));
     assert_eq!(place.stop(), Some(0));
     let (code, said) = place.ends();
-    assert_eq!(code, Some(2), "{said}");
+    assert_eq!(code, Some(1), "{said}");
 }
 
 #[test]
