@@ -12,7 +12,7 @@ use snapkeep::lifecycle::channel::{self, MaybeSecret, Rules};
 use snapkeep::lifecycle::notice::Event;
 use snapkeep::lifecycle::policy::{Conditions, Notification, Told};
 use snapkeep::lifecycle::time::Span;
-use snapkeep::lifecycle::workflow::{Fault, Kind};
+use snapkeep::lifecycle::workflow::{Fault, Kind, Outcome};
 use snapkeep::lifecycle::zone::Zone;
 use snapkeep::roster::{Document, FileKind, News, Problem, Roster};
 
@@ -801,4 +801,21 @@ fn what_grew_stale_while_the_machine_slept_is_caught_up_first() {
         stage.at("6 10:30");
         assert_eq!(counted(&stage).get(&Event::Stale).copied().unwrap_or(0), expected);
     }
+}
+
+#[test]
+fn how_the_run_before_ended_is_known_while_another_is_under_way_and_after_a_restart() {
+    let mut stage = stage("08:55", creating("db", "0 * * * *"), &[]);
+    stage.at("09:00");
+    refuse_for_good(&mut stage);
+    let before = |stage: &Stage| stage.tracked("db").creation.before;
+    assert_eq!(before(&stage), None);
+    stage.at("10:00");
+    assert_eq!(before(&stage), Some(Outcome::Failed));
+    stage.restart("10:00:30");
+    assert_eq!(before(&stage), Some(Outcome::Failed));
+    stage.at("10:05");
+    stage.obey_all();
+    stage.at("11:00");
+    assert_eq!(before(&stage), Some(Outcome::Succeeded));
 }
