@@ -20,7 +20,7 @@ pub async fn metrics(axum::extract::State(shared): State) -> impl IntoResponse {
         // In safe mode; the metrics say so.
         None => return answer(Exposition::of(&shared.api.view, None, (shared.api.clock)())),
     };
-    let totals = totals.inspect_err(|error| tracing::warn!(?error, "what the journal counts is not told")).ok();
+    let totals = totals.inspect_err(|error| tracing::warn!(cause = ?error, "what the journal counts is not told")).ok();
     answer(Exposition::of(&shared.api.view, totals, (shared.api.clock)()))
 }
 

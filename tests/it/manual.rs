@@ -247,6 +247,7 @@ const NOT_OF_SHAPE: &[&str] = &[
     "metadata_too_long",
     "min_age_above_max_age",
     "repository_unknown",
+    "settings/stop_timeout",
     "spread_too_long",
     "spread_twice",
     "uid_of_another",

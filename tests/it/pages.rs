@@ -129,7 +129,8 @@ fn problems(text: &str) -> Option<Vec<Problem>> {
         let wrong = opened.err().unwrap_or_default();
         return Some(wrong.into_iter().map(|problem| Problem::of_file(file, problem.message)).collect());
     }
-    if is_channel || has("quiet_hours") || inside(&table, "log", "level") && table.len() == 1 {
+    let is_log = inside(&table, "log", "level") && !inside(&table, "log", "format") && table.len() == 1;
+    if is_channel || has("quiet_hours") || is_log {
         let kind = if is_channel || has("log") { "" } else { "\n[log]\n" };
         let text = format!("{text}{kind}");
         let mut findings = Findings::new(file, &text);
@@ -167,7 +168,9 @@ fn problems(text: &str) -> Option<Vec<Problem>> {
         }
         return Some(findings.into_problems());
     }
-    if ["http", "clock", "housekeeping", "notification", "state_dir", "jobs_max"].iter().any(|key| has(key)) {
+    let keys =
+        ["http", "clock", "housekeeping", "log", "metrics", "notification", "state_dir", "jobs_max", "stop_timeout"];
+    if keys.iter().any(|key| has(key)) {
         let mut findings = Findings::new(file, text);
         Settings::read(&mut findings, Path::new("/etc/snapkeep"), &Defaults::system());
         // Which groups there are is another machine's business.
